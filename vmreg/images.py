@@ -1,0 +1,158 @@
+"""Component images: the configured reference when present, else pulled, else built.
+
+An image is built from Debian packages with ``mmdebstrap``, from the mirror that the host itself
+uses, so that the project also runs where Docker Hub cannot be reached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmreg.errors import HostError, VmregError
+from vmreg.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmreg.engine import Engine
+
+RECIPE_LABEL = "vmreg.recipe"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+DROPPED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A root file system made of Debian packages.
+
+    :param name: what the image is for; part of its reference.
+    :param suite: the Debian release.
+    :param packages: what is installed besides the essential set.
+    :param hooks: commands that run with the new root as ``$1`` before it is packed.
+    """
+
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+    hooks: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change with anything in the recipe."""
+        text = "\n".join((self.suite, *self.packages, "--", *self.hooks))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def reference(self) -> str:
+        """The local image reference that a build is kept under."""
+        return f"vmreg/{self.name}:{self.suite}-{self.digest}"
+
+
+# registry:2 carries distribution 2.8.3; Debian 13 packages that very release.
+COMPONENTS = Recipe(
+    name="components",
+    suite="trixie",
+    packages=("nginx-light", "docker-registry", "ca-certificates"),
+)
+
+
+def ensure(
+    engine: Engine,
+    *,
+    recipe: Recipe,
+    configured: str = "",
+    pinned: str = "",
+    pull: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Return a reference that is present on the engine, building or pulling it when it must.
+
+    Tried in turn: ``configured`` if present, ``pinned`` if present, the built image if present,
+    a pull of ``configured`` or ``pinned``, a build. A second call finds the first one's result.
+
+    :param configured: the user's choice; when it is set nothing else is ever used.
+    :param pinned: reference with a digest.
+    :param pull: whether the network may be asked.
+    :param progress: told what is happening, one line at a time.
+    :raises VmregError: neither pull nor build succeeded.
+    """
+    if configured:
+        if engine.image_id(configured) is None:
+            progress(f"pulling {configured}")
+            engine.pull_image(configured)
+        return configured
+    for reference in (pinned, recipe.reference):
+        if reference and engine.image_id(reference) is not None:
+            return reference
+    if pinned and pull:
+        try:
+            progress(f"pulling {pinned}")
+            engine.pull_image(pinned)
+        except VmregError as error:
+            progress(f"not pulled ({error.brief}); building {recipe.name} from Debian packages")
+        else:
+            return pinned
+    return build(engine, recipe, progress=progress)
+
+
+def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) -> str:
+    """Build a recipe with ``mmdebstrap``, import it and return its reference.
+
+    Takes 15 to 60 seconds; the scratch archive is removed however it ends.
+
+    :raises HostError: ``mmdebstrap`` or Debian's keyring is missing.
+    :raises VmregError: a package cannot be had, or the import failed.
+    """
+    progress(f"building {recipe.reference} from Debian {recipe.suite} (under a minute)")
+    with tempfile.TemporaryDirectory(prefix="vmreg-build-") as scratch:
+        archive = Path(scratch) / "root.tar"
+        run(_mmdebstrap(recipe, archive), timeout_s=900)
+        return_value = engine.import_image(
+            archive,
+            reference=recipe.reference,
+            changes=(f"LABEL {RECIPE_LABEL}={recipe.digest}",),
+        )
+    progress(f"built {recipe.reference} ({return_value[7:19]})")
+    return recipe.reference
+
+
+def _mmdebstrap(recipe: Recipe, archive: Path) -> list[str]:
+    if not KEYRING.exists():
+        raise HostError(
+            brief=f"{KEYRING} is missing, so Debian's packages cannot be verified",
+            resolution="Install it: sudo apt-get install debian-archive-keyring",
+        )
+    return [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=essential",
+        f"--include={','.join(recipe.packages)}",
+        *(f"--dpkgopt=path-exclude={path}" for path in DROPPED_PATHS),
+        *(f"--customize-hook={hook}" for hook in recipe.hooks),
+        recipe.suite,
+        str(archive),
+        *host_mirror(),
+    ]
+
+
+def host_mirror() -> list[str]:
+    """Return the address of the Debian mirror that this host uses, or nothing when it has none."""
+    if platform.freedesktop_os_release().get("ID") != "debian":
+        return []
+    codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    listed = run(
+        ["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)",
+         "Identifier: Packages"],
+        check=False,
+    )
+    for line in listed.output.splitlines():
+        name, _, rest = line.partition(" ")
+        component, _, address = rest.partition(" ")
+        if name == codename and component == "main" and address.startswith("http"):
+            return [address]
+    return []
