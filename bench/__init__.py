@@ -1,0 +1,1 @@
+"""The benchmark: what the cache saves, measured at an upstream."""
