@@ -86,23 +86,21 @@ class UpstreamRequest:
 
     :param client: who asked: the name of a client of this run, or the cache's (``egress``,
         ``registry2``).
-    :param host: the host name asked, which tells registry, token service and CDN apart.
+    :param role: which of the upstream's hosts answered: ``registry``, ``auth`` or ``cdn``.
     :param method: HTTP method.
     :param path: without its query, which may carry a signature.
     :param status: HTTP status.
     :param body_bytes: bytes of the answer's body (``$body_bytes_sent``).
-    :param sent_bytes: bytes of head and body, before TLS (``$bytes_sent``).
     :param quota: whether Docker Hub would count it against the pull limit.
     :param ended_s: when the answer was complete or broke off.
     """
 
     client: str
-    host: str
+    role: str
     method: str
     path: str
     status: int
     body_bytes: int
-    sent_bytes: int
     quota: bool
     ended_s: float
 
@@ -149,7 +147,8 @@ class ClientSample:
     :param finished_s: when it ended, unpacking included where a dockerd pulled.
     :param network: counters of the VM's interface; ``None`` for a client without one of its own.
     :param body_bytes: bodies that a plain HTTP client read; ``None`` for a VM.
-    :param edge_bytes: head and body bytes that the cache logged as sent to this client, if it logs.
+    :param edge_bytes: bytes of bodies that the cache logged as sent to this client, if it logs.
+    :param edge_requests: answers that the cache logged for this client, if it logs.
     :param digests_ok: whether everything that was pulled has the digest it should have; ``None``
         when it was not looked at, as for a killed client.
     :param killed: whether the run killed it on purpose.
@@ -162,6 +161,7 @@ class ClientSample:
     network: NetworkCounter | None = None
     body_bytes: int | None = None
     edge_bytes: int | None = None
+    edge_requests: int | None = None
     digests_ok: bool | None = None
     killed: bool = False
     first_bytes: tuple[FirstByte, ...] = ()
