@@ -253,14 +253,22 @@ class Engine:
             resolution="Start the engine without --bridge=none, or set docker_registry.bind.",
         )
 
-    def ensure_network(self, name: str, *, labels: Mapping[str, str] | None = None) -> str:
-        """Create a bridge network unless it exists; return its id. A second call is harmless."""
+    def ensure_network(
+        self, name: str, *, labels: Mapping[str, str] | None = None, internal: bool = False
+    ) -> str:
+        """Create a bridge network unless it exists; return its id. A second call is harmless.
+
+        :param internal: its members reach one another and nothing else.
+        """
         for network in self._api.networks(names=[name]):
             if network["Name"] == name:
                 return str(network["Id"])
         with _engine_errors(f"create the network {name}"):
             made = self._api.create_network(
-                name, driver="bridge", labels={OWNER_LABEL: self.owner, **(labels or {})}
+                name,
+                driver="bridge",
+                internal=internal,
+                labels={OWNER_LABEL: self.owner, **(labels or {})},
             )
         return str(made["Id"])
 

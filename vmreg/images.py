@@ -57,8 +57,11 @@ class Recipe:
 COMPONENTS = Recipe(
     name="components",
     suite="trixie",
-    packages=("nginx-light", "docker-registry", "ca-certificates"),
+    packages=("nginx-light", "libnginx-mod-stream", "docker-registry", "ca-certificates", "wget"),
 )
+# The official images, by the digest of their multi-architecture index: nginx 1.28 and registry 2.8.3.
+NGINX_PIN = "nginx@sha256:a8b39bd9cf0f83869a2162827a0caf6137ddf759d50a171451b335cecc87d236"
+REGISTRY_PIN = "registry@sha256:a3d8aaa63ed8681a604f1dea0aa03f100d5895b6a58ace528858a7b332415373"
 
 
 def ensure(
