@@ -51,7 +51,8 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the fault on one line."""
-        return f"{self.source}: {self.path} = {self.value}: {self.message}; {self.remedy}"
+        setting = f" {self.path} = {self.value}:" if self.path else ""
+        return f"{self.source}:{setting} {self.message}; {self.remedy}"
 
 
 @dataclass(kw_only=True)
