@@ -1,0 +1,1 @@
+"""Throwaway VMs: what a provider is, the Docker one, and the provisioning of any of them."""

@@ -1,0 +1,262 @@
+"""Gives a VM's dockerd its registry mirror and takes it away again, whatever the provider.
+
+All that is needed of a VM is a :class:`~vmreg.vms.provider.Connection`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from vmreg import waiting
+from vmreg.errors import UsageError, VmregError
+from vmreg.vms.provider import DAEMON_JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vmreg.vms.provider import Connection
+
+MIRRORS = "registry-mirrors"
+PID_FILE = "/var/run/docker.pid"
+RELOAD_TIMEOUT_S = 10
+
+# Away from the ranges that engines choose by themselves: a VM's own bridge must never cover the
+# network that the VM itself, or the host, is on.
+POOL = {"base": "10.213.0.0/16", "size": 24}
+SHUTDOWN_TIMEOUT_S = 5
+
+# A socket that exists is answered as soon as dockerd is up, so that this rarely loops.
+_WAIT = """
+until [ -S /var/run/docker.sock ] && docker version > /dev/null 2>&1; do sleep 0.1; done
+"""
+
+# $1 is the new file beside the real one, $2 the real one: rename is the only atomic way.
+_REPLACE = """
+set -e
+if [ -e "$2" ]; then chmod --reference="$2" "$1"; chown --reference="$2" "$1"; fi
+sync "$1"
+mv -f "$1" "$2"
+"""
+
+
+def initial_settings(
+    *, mirror: str | None = None, more: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Return the ``daemon.json`` of a VM that has not started yet.
+
+    :param more: further keys; they win over the ones that are set here.
+    :raises UsageError: the mirror is not an http or https address.
+
+    >>> initial_settings(mirror="http://host.docker.internal:5000")["registry-mirrors"]
+    ['http://host.docker.internal:5000']
+    """
+    settings = {
+        "default-address-pools": [POOL],
+        "shutdown-timeout": SHUTDOWN_TIMEOUT_S,
+        **(more or {}),
+    }
+    return with_mirror(settings, mirror) if mirror else settings
+
+
+def with_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object]:
+    """Return the settings with ``mirror`` as the first mirror and every other key kept.
+
+    Another mirror on the same host is replaced: that is this one before its port changed.
+
+    :raises UsageError: the mirror is not an http or https address.
+    :raises VmregError: what is there is not a list of addresses.
+
+    >>> with_mirror({"debug": True, "registry-mirrors": ["http://h:1", "http://other"]}, "http://h:2")
+    {'debug': True, 'registry-mirrors': ['http://h:2', 'http://other']}
+    """
+    address = urlsplit(mirror)
+    if address.scheme not in {"http", "https"} or not address.hostname or address.path.strip("/"):
+        raise UsageError(
+            brief=f"{mirror} is not the address of a mirror",
+            resolution="Give it as http://HOST:PORT without a path; dockerd allows none.",
+        )
+    others = [one for one in mirrors(settings) if urlsplit(one).hostname != address.hostname]
+    return {**settings, MIRRORS: [mirror.rstrip("/"), *others]}
+
+
+def without_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object]:
+    """Return the settings without any mirror on that one's host and every other key kept.
+
+    >>> without_mirror({"debug": True, "registry-mirrors": ["http://h:1"]}, "http://h:2")
+    {'debug': True}
+    """
+    host = urlsplit(mirror).hostname
+    others = [one for one in mirrors(settings) if urlsplit(one).hostname != host]
+    rest = {key: value for key, value in settings.items() if key != MIRRORS}
+    return {**rest, MIRRORS: others} if others else rest
+
+
+def mirrors(settings: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the mirrors that the settings list, in order of preference.
+
+    :raises VmregError: the key is there and is not a list of strings.
+    """
+    listed = settings.get(MIRRORS, [])
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        raise VmregError(
+            brief=f"{MIRRORS} in {DAEMON_JSON} is not a list of addresses",
+            details=json.dumps(listed),
+            resolution=f"Correct {DAEMON_JSON} in the VM and run the command again.",
+        )
+    return tuple(listed)
+
+
+def parse_settings(text: str) -> dict[str, object]:
+    """Return the keys of a ``daemon.json``; an empty file has none, as for dockerd itself.
+
+    :raises VmregError: it is not a JSON object; the details say where.
+    """
+    if not text.strip():
+        return {}
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise VmregError(
+            brief=f"{DAEMON_JSON} in the VM is not valid JSON",
+            details=str(error),
+            resolution="Correct or remove it; nothing was changed.",
+        ) from error
+    if not isinstance(parsed, dict):
+        raise VmregError(
+            brief=f"{DAEMON_JSON} in the VM is not a JSON object",
+            details=text.strip()[:200],
+            resolution="Correct or remove it; nothing was changed.",
+        )
+    return parsed
+
+
+def wait_for_dockerd(vm: Connection, *, timeout_s: float) -> None:
+    """Return as soon as the VM's dockerd answers.
+
+    :raises VmregError: it does not in time, or the VM stopped; with its last log lines.
+    """
+    done = vm.exec(["timeout", f"{timeout_s:.1f}", "sh", "-c", _WAIT])
+    if done.exit_code:
+        raise VmregError(
+            brief=f"the VM's dockerd did not answer within {timeout_s:g} s",
+            details=vm.daemon_log(),
+            resolution="Give the VM more time or memory, or look at its whole log.",
+        )
+
+
+def active_mirrors(vm: Connection) -> tuple[str, ...]:
+    """Return the mirrors that the running dockerd uses, without a slash at the end.
+
+    :raises VmregError: it does not answer.
+    """
+    done = vm.exec(["docker", "info", "--format", "{{json .RegistryConfig.Mirrors}}"])
+    if done.exit_code:
+        raise VmregError(brief="the VM's dockerd does not answer", details=done.errors.strip())
+    return tuple(one.rstrip("/") for one in json.loads(done.output) or [])
+
+
+def set_mirror(vm: Connection, mirror: str) -> bool:
+    """Make the VM's running dockerd use a mirror first; return whether anything changed.
+
+    Every other key of ``daemon.json`` is kept and no container is restarted. A second call changes
+    nothing.
+
+    :raises UsageError: the mirror is not an http or https address.
+    :raises VmregError: the file is not valid, or dockerd refused the new one: then the old file is
+        back and dockerd runs as before.
+    """
+    old = _read(vm)
+    settings = parse_settings(old)
+    wanted = with_mirror(settings, mirror)
+    if wanted == settings and active_mirrors(vm) == mirrors(wanted):
+        return False
+    _apply(vm, wanted, old=old)
+    return True
+
+
+def remove_mirror(vm: Connection, mirror: str) -> bool:
+    """Undo :func:`set_mirror`; return whether anything changed. A second call changes nothing.
+
+    :raises VmregError: as for :func:`set_mirror`.
+    """
+    old = _read(vm)
+    settings = parse_settings(old)
+    wanted = without_mirror(settings, mirror)
+    if wanted == settings and active_mirrors(vm) == mirrors(wanted):
+        return False
+    # A reload leaves alone what is not in the file; only an empty list empties the list.
+    _apply(vm, {**wanted, MIRRORS: list(mirrors(wanted))}, old=old)
+    if MIRRORS not in wanted:
+        _replace(vm, _text(wanted))
+    return True
+
+
+def _apply(vm: Connection, settings: Mapping[str, object], *, old: str) -> None:
+    """Write the settings and reload; put the old file back when dockerd does not take them."""
+    _replace(vm, _text(settings), validate=True)
+    try:
+        _reload(vm, mirrors(settings))
+    except BaseException:
+        _replace(vm, old)
+        _signal(vm)
+        wait_for_dockerd(vm, timeout_s=RELOAD_TIMEOUT_S)
+        raise
+
+
+def _reload(vm: Connection, wanted: Sequence[str]) -> None:
+    _signal(vm)
+    expected = tuple(one.rstrip("/") for one in wanted)
+
+    def refusal() -> str:
+        return f"it uses {', '.join(active_mirrors(vm)) or 'no mirror'}\n{vm.daemon_log(tail=5)}"
+
+    waiting.until(
+        lambda: True if active_mirrors(vm) == expected else None,
+        what=f"that the VM's dockerd takes its new {DAEMON_JSON}",
+        timeout_s=RELOAD_TIMEOUT_S,
+        evidence=refusal,
+    )
+
+
+def _signal(vm: Connection) -> None:
+    done = vm.exec(["sh", "-c", f'kill -HUP "$(cat {PID_FILE})"'])
+    if done.exit_code:
+        raise VmregError(brief="the VM's dockerd is not running", details=vm.daemon_log())
+
+
+def _read(vm: Connection) -> str:
+    """Return the file's text, empty when there is none."""
+    done = vm.exec(["sh", "-c", 'if [ -e "$1" ]; then cat "$1"; fi', "sh", DAEMON_JSON])
+    if done.exit_code:
+        raise VmregError(brief=f"cannot read {DAEMON_JSON} in the VM", details=done.errors.strip())
+    return done.output
+
+
+def _text(settings: Mapping[str, object]) -> str:
+    return json.dumps(settings, indent=2) + "\n"
+
+
+def _replace(vm: Connection, text: str, *, validate: bool = False) -> None:
+    """Put a whole new file in the place of the old one, or nothing."""
+    beside = f"{DAEMON_JSON}.vmreg-new"
+    vm.put_file(beside, text.encode())
+    if validate:
+        _validate(vm, beside)
+    done = vm.exec(["sh", "-c", _REPLACE, "sh", beside, DAEMON_JSON])
+    if done.exit_code:
+        vm.exec(["rm", "-f", beside])
+        raise VmregError(brief=f"cannot write {DAEMON_JSON} in the VM", details=done.errors.strip())
+
+
+def _validate(vm: Connection, path: str) -> None:
+    """Ask dockerd itself; releases before 23 cannot say, and their reload shows it instead."""
+    done = vm.exec(["dockerd", "--validate", "--config-file", path])
+    if done.exit_code and "unknown flag" not in done.errors:
+        vm.exec(["rm", "-f", path])
+        raise VmregError(
+            brief=f"the VM's dockerd would refuse its new {DAEMON_JSON}",
+            details=done.errors.strip(),
+            resolution=f"Correct {DAEMON_JSON} in the VM; nothing was changed.",
+        )
