@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,13 +26,14 @@ from bench.hubd.options import (
     Fault,
     Options,
 )
+from bench.hubimages import HubBlob, HubImage, read_images
 from bench.hublog import HubRequest, HubTotals, Mark
 from vmreg import images, waiting
 from vmreg.engine import Container, ContainerSpec, Engine, Mount
 from vmreg.errors import VmregError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
 __all__ = [
@@ -70,33 +70,6 @@ SEED = 20
 # Generating the images at full scale takes half a minute on a fast core.
 START_TIMEOUT_S = 300
 PROBE = ("library/hello-probe", "latest")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HubBlob:
-    """A blob of an image: its size in bytes, and whether it is a layer or the config."""
-
-    digest: str
-    size: int
-    layer: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class HubImage:
-    """An image that the hub serves.
-
-    :param reference: repository and tag, such as ``library/node:20``.
-    :param index_digest: what the tag names; the manifest itself for an image without an index.
-    :param manifest_digest: the manifest for amd64.
-    :param blobs: config and layers for amd64, the config first.
-    :param unique_bytes: index, manifest, config and layers, each once.
-    """
-
-    reference: str
-    index_digest: str
-    manifest_digest: str
-    blobs: tuple[HubBlob, ...]
-    unique_bytes: int
 
 
 class Hub:
@@ -167,13 +140,13 @@ class Hub:
             mounts = {CACHE: cache, AUTHORITY: state, STATE: folder}
             container = engine.run(_spec(name=name, network=network, image=image, mounts=mounts))
             hub = cls(engine, container, network=network, folder=folder)
-            hub._await_serving(progress)  # noqa: SLF001  # its own class
+            hub._await_serving(progress)
         except BaseException:
             engine.remove(name)
             if made_network:
                 engine.remove_network(network)
             raise
-        hub._made_network = made_network  # noqa: SLF001  # its own class
+        hub._made_network = made_network
         return hub
 
     def __enter__(self) -> Self:
@@ -257,7 +230,7 @@ class Hub:
                 last = said
             if not (self._folder / CATALOGUE).exists() or not self._answers():
                 return None
-            return _read_images(self._folder / CATALOGUE)
+            return read_images(self._folder / CATALOGUE)
 
         self.images = waiting.until(
             serves,
@@ -321,20 +294,4 @@ def _spec(*, name: str, network: str, image: str, mounts: Mapping[str, Path]) ->
         cap_drop=("ALL",),
         cap_add=CAPABILITIES,
         security_opt=("no-new-privileges",),
-    )
-
-
-def _read_images(path: Path) -> Mapping[str, HubImage]:
-    return {one["reference"]: _image(one) for one in json.loads(path.read_text())["images"]}
-
-
-def _image(told: Mapping[str, Any]) -> HubImage:
-    config, layers = told["config"], told["layers"]
-    parts: Sequence[Mapping[str, Any]] = (told["index"], told["manifest"], config, *layers)
-    return HubImage(
-        reference=told["reference"],
-        index_digest=told["index"]["digest"],
-        manifest_digest=told["manifest"]["digest"],
-        blobs=(HubBlob(**config, layer=False), *(HubBlob(**layer, layer=True) for layer in layers)),
-        unique_bytes=sum({part["digest"]: part["size"] for part in parts}.values()),
     )

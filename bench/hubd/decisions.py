@@ -135,17 +135,29 @@ class Decider:
             return answers.registry_error(405, "UNSUPPORTED", "the hub is read-only here")
         scheme, _, text = request.authorization.partition(" ")
         token = self._signer.read_token(text) if scheme.lower() == "bearer" else None
+        error = "invalid_token" if text and not token else ""
         route = ROUTE.fullmatch(request.path)
-        if route is None:
-            if request.path.rstrip("/") != "/v2":
-                return answers.registry_error(404, "NOT_FOUND", "there is nothing here")
-            if token is None:
-                return _challenge(fault, error="invalid_token" if text else "")
-            return Answer(headers={**JSON, **API_VERSION}, body=b"{}")
+        if route is not None:
+            return self._named(request, route, token, fault, error)
+        if request.path.rstrip("/") != "/v2":
+            return answers.registry_error(404, "NOT_FOUND", "there is nothing here")
+        if token is None:
+            return _challenge(fault, error=error)
+        return Answer(headers={**JSON, **API_VERSION}, body=b"{}")
+
+    def _named(
+        self,
+        request: Request,
+        route: re.Match[str],
+        token: Token | None,
+        fault: Fault,
+        error: str,
+    ) -> Answer:
         name, kind, reference = route.group("name", "kind", "reference")
         if token is None or name not in token.repositories:
-            error = "" if not text else "insufficient_scope" if token else "invalid_token"
-            return _challenge(fault, scope=f"repository:{name}:pull", error=error)
+            scope = f"repository:{name}:pull"
+            denied = "insufficient_scope" if token else ""
+            return _challenge(fault, scope=scope, error=error or denied)
         if kind == "blobs":
             return self._redirect(name, reference, fault)
         if kind == "tags":

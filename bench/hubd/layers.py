@@ -12,12 +12,13 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import BinaryIO
+
+    from typing_extensions import Buffer
 
 MTIME = 1_700_000_000
 POOL_BYTES = 4 << 20
@@ -73,37 +74,28 @@ class Layer:
     size: int
 
 
-class _Packer:
+class _Packer(io.RawIOBase):
     """A writable stream that compresses, hashes and counts what passes."""
 
     def __init__(self, sink: BinaryIO) -> None:
+        super().__init__()
         self._sink = sink
         self._deflate = zlib.compressobj(1, zlib.DEFLATED, GZIP_WINDOW)
         self._packed, self._plain = hashlib.sha256(), hashlib.sha256()
         self.size = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Buffer, /) -> int:
         self._plain.update(data)
         self._emit(self._deflate.compress(data))
-        return len(data)
+        return memoryview(data).nbytes
 
     def _emit(self, packed: bytes) -> None:
         self._packed.update(packed)
         self.size += self._sink.write(packed)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._emit(self._deflate.flush())
-
-    def layer(self) -> Layer:
+    def finish(self) -> Layer:
+        """Write what is left and return what was written."""
+        self._emit(self._deflate.flush())
         return Layer(
             digest=f"sha256:{self._packed.hexdigest()}",
             diff_id=f"sha256:{self._plain.hexdigest()}",
@@ -116,16 +108,16 @@ def write_layer(plan: LayerPlan, *, seed: int, busybox: bytes, sink: BinaryIO) -
 
     :param busybox: a static busybox; used when the plan asks for a root file system.
     """
-    with _Packer(sink) as packer:
-        with tarfile.open(fileobj=packer, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
-            spent = _root(tar, busybox) if plan.root else 0
-            packed = max(1, plan.packed_bytes - spent)
-            plain = max(1, plan.unpacked_bytes - (len(busybox) if plan.root else 0))
-            rng = Random(f"{seed}/{plan.name}")
-            pool = rng.randbytes(min(POOL_BYTES, max(1024, packed)) + 1024)
-            for entry in _entries(plan, rng, packed_bytes=packed, plain_bytes=plain):
-                _file(tar, entry.path, _body(entry, pool, rng))
-    return packer.layer()
+    packer = _Packer(sink)
+    with tarfile.open(fileobj=packer, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+        spent = _root(tar, busybox) if plan.root else 0
+        packed = max(1, plan.packed_bytes - spent)
+        plain = max(1, plan.unpacked_bytes - (len(busybox) if plan.root else 0))
+        rng = Random(f"{seed}/{plan.name}")  # noqa: S311  # content, no secret
+        pool = rng.randbytes(min(POOL_BYTES, max(1024, packed)) + 1024)
+        for entry in _entries(plan, rng, packed_bytes=packed, plain_bytes=plain):
+            _file(tar, entry.path, _body(entry, pool, rng))
+    return packer.finish()
 
 
 @dataclass(frozen=True, kw_only=True)

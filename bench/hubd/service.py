@@ -7,7 +7,7 @@ import socketserver
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from bench.hubd.answers import Answer, Request
 from bench.hubd.options import Fault
@@ -91,9 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Service
     protocol_version = "HTTP/1.1"
     wbufsize = CHUNK_BYTES
-    server_version: ClassVar[str] = "hub"
 
-    def do_GET(self) -> None:  # noqa: N802  # the name that the base class looks for
+    def do_GET(self) -> None:  # the base class looks for these names
         path, _, query = self.path.partition("?")
         request = Request(
             method=self.command,
@@ -113,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(answer)
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # as above
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # see above
 
     def log_message(self, *_: object) -> None:
         """Say nothing: nginx keeps the log."""
