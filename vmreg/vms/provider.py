@@ -149,7 +149,7 @@ class Provider(Protocol):
         ...
 
     def received(self, name: str) -> NetworkCounters:
-        """Return a running VM's counters, read without running anything in it.
+        """Return a running VM's counters as they are at this moment.
 
         :raises NotRunningError: it is not running.
         """
