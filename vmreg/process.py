@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TAIL_LINES = 20
+GRACE_S = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,38 +42,65 @@ def run(
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
+    Whatever ends the wait early, a deadline or Ctrl-C, also ends the program and its children.
+
     :param argv: the program and its arguments; nothing is passed through a shell.
     :param check: raise when the exit status is not 0.
-    :param timeout_s: seconds after which the program is killed.
-    :param stdin: bytes for its standard input.
+    :param timeout_s: seconds after which the program is ended.
+    :param stdin: bytes for its standard input, which is empty otherwise.
     :param environment: replaces the environment when given.
-    :raises HostError: the program is not installed.
+    :raises HostError: the program is not installed or may not be run.
     :raises VmregError: it failed or ran out of time; the details carry its last lines.
     """
+    process = _start(argv, environment)
     try:
-        done = subprocess.run(
+        output, errors = process.communicate(stdin or b"", timeout=timeout_s)
+    except BaseException as error:
+        output, errors = _end(process)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise VmregError(
+            brief=f"{argv[0]} did not end within {timeout_s:g} s", details=_tail(errors or output)
+        ) from error
+    if check and process.returncode:
+        raise VmregError(
+            brief=f"{argv[0]} exited with {process.returncode}", details=_tail(errors or output)
+        )
+    return Completed(
+        exit_code=process.returncode,
+        output=output.decode(errors="replace"),
+        errors=errors.decode(errors="replace"),
+    )
+
+
+def _start(argv: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
             list(argv),
-            check=False,
-            capture_output=True,
-            timeout=timeout_s,
-            input=stdin,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=dict(environment) if environment is not None else None,
+            start_new_session=True,  # so that its children can be ended with it
         )
     except FileNotFoundError as error:
         raise HostError(
             brief=f"{argv[0]} is not installed",
             resolution=f"Install the package that provides {argv[0]} and run the command again.",
         ) from error
-    except subprocess.TimeoutExpired as error:
-        raise VmregError(brief=f"{argv[0]} did not end within {timeout_s:g} s") from error
-    completed = Completed(
-        exit_code=done.returncode,
-        output=done.stdout.decode(errors="replace"),
-        errors=done.stderr.decode(errors="replace"),
-    )
-    if check and completed.exit_code:
-        tail = (completed.errors or completed.output).splitlines()[-TAIL_LINES:]
-        raise VmregError(
-            brief=f"{argv[0]} exited with {completed.exit_code}", details="\n".join(tail)
-        )
-    return completed
+    except PermissionError as error:
+        raise HostError(brief=f"{argv[0]} may not be run", details=str(error)) from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """End a program and its children, kindly at first so that they can tidy up."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=GRACE_S)
+    return b"", b""
+
+
+def _tail(output: bytes) -> str:
+    return "\n".join(output.decode(errors="replace").splitlines()[-TAIL_LINES:])

@@ -37,6 +37,7 @@ def until(
         if found is not None:
             return found
         if time.monotonic() >= deadline:
-            raise VmregError(brief=f"{what} did not happen within {timeout_s:g} s",
-                             details=evidence())
-        time.sleep(interval_s)
+            raise VmregError(
+                brief=f"{what} did not happen within {timeout_s:g} s", details=evidence()
+            )
+        time.sleep(max(0, min(interval_s, deadline - time.monotonic())))
