@@ -11,6 +11,8 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from vmreg.cli import registry
+
 if TYPE_CHECKING:
     from invoke.context import Context
 
@@ -73,4 +75,4 @@ def types(context: Context) -> None:
     _run(context, "mypy")
 
 
-ns = Collection(run_tests, coverage, lint, types)
+ns = Collection(run_tests, coverage, lint, types, registry.ns)

@@ -110,7 +110,8 @@ def total(values: str) -> int:
 
 
 def _parts(values: str) -> list[str]:
-    return [part for part in values.replace(":", ",").replace(" ", "").split(",") if part not in "-"]
+    parts = values.replace(":", ",").replace(" ", "").split(",")
+    return [part for part in parts if part not in {"", "-"}]
 
 
 def _seconds(values: str) -> float | None:

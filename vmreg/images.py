@@ -59,7 +59,7 @@ COMPONENTS = Recipe(
     suite="trixie",
     packages=("nginx-light", "libnginx-mod-stream", "docker-registry", "ca-certificates", "wget"),
 )
-# The official images, by the digest of their multi-architecture index: nginx 1.28 and registry 2.8.3.
+# The official images by the digest of their multi-architecture index: nginx 1.28, registry 2.8.3.
 NGINX_PIN = "nginx@sha256:a8b39bd9cf0f83869a2162827a0caf6137ddf759d50a171451b335cecc87d236"
 REGISTRY_PIN = "registry@sha256:a3d8aaa63ed8681a604f1dea0aa03f100d5895b6a58ace528858a7b332415373"
 
@@ -84,14 +84,13 @@ def ensure(
     :param progress: told what is happening, one line at a time.
     :raises VmregError: neither pull nor build succeeded.
     """
+    found = present(engine, recipe=recipe, configured=configured, pinned=pinned)
+    if found:
+        return found
     if configured:
-        if engine.image_id(configured) is None:
-            progress(f"pulling {configured}")
-            engine.pull_image(configured)
+        progress(f"pulling {configured}")
+        engine.pull_image(configured)
         return configured
-    for reference in (pinned, recipe.reference):
-        if reference and engine.image_id(reference) is not None:
-            return reference
     if pinned and pull:
         try:
             progress(f"pulling {pinned}")
@@ -101,6 +100,15 @@ def ensure(
         else:
             return pinned
     return build(engine, recipe, progress=progress)
+
+
+def present(engine: Engine, *, recipe: Recipe, configured: str = "", pinned: str = "") -> str:
+    """Return the reference that :func:`ensure` would settle on at once, empty when it must act."""
+    candidates = (configured,) if configured else (pinned, recipe.reference)
+    for reference in candidates:
+        if reference and engine.image_id(reference) is not None:
+            return reference
+    return ""
 
 
 def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) -> str:
@@ -149,8 +157,13 @@ def host_mirror() -> list[str]:
         return []
     codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     listed = run(
-        ["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)",
-         "Identifier: Packages"],
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(CODENAME) $(COMPONENT) $(REPO_URI)",
+            "Identifier: Packages",
+        ],
         check=False,
     )
     for line in listed.output.splitlines():

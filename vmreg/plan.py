@@ -188,6 +188,7 @@ def nginx_conf(settings: Settings, facts: HostFacts) -> str:
         answer_s=max(3, timeout_s - 1),
         slice_bytes=SLICE,
         token_url=upstream.token_url,
+        token_host=urlsplit(upstream.token_url).netloc or url.netloc,
         token_service=upstream.token_service,
         upstream_url=upstream.url.rstrip("/"),
         upstream_host=url.netloc,
@@ -272,7 +273,6 @@ def _spec(
         restart=True,
         health=HealthCheck(argv=("sh", "/etc/vmreg/health.sh", health_url)),
         pids=512,
-        open_files=65536,
     )
 
 

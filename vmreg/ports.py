@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def holder(port: int) -> str:
     inodes = _listening_inodes(port)
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            links = {os.readlink(handle) for handle in (process / "fd").iterdir()}
+            links = {str(handle.readlink()) for handle in (process / "fd").iterdir()}
             if any(f"socket:[{inode}]" in links for inode in inodes):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
         except OSError:  # gone meanwhile, or another user's

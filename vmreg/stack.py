@@ -25,8 +25,6 @@ HEALTHY_TIMEOUT_S = 60
 CHECK_TIMEOUT_S = 30
 PREVIOUS = "-previous"
 
-Progress = "Callable[[str], None]"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
@@ -93,17 +91,37 @@ class Stack:
 
     def wanted(self, *, progress: Callable[[str], None] = lambda _: None) -> tuple[plan.Part, ...]:
         """Return the parts as they should be, having made sure of images and networks."""
-        configured = self.settings.registry.images
-        found = plan.Images(
-            proxy=self._image(configured.proxy, images.NGINX_PIN, progress),
-            storage=self._image(configured.storage, images.REGISTRY_PIN, progress),
-        )
+        found = {
+            role: images.ensure(
+                self.engine,
+                recipe=images.COMPONENTS,
+                configured=configured,
+                pinned=pinned,
+                progress=progress,
+            )
+            for role, (configured, pinned) in self._choices().items()
+        }
         labels = {"vmreg.instance": self.settings.registry.instance}
         self.engine.ensure_network(self.settings.network_name, labels=labels)
-        self.engine.ensure_network(
-            plan.inside_network(self.settings), labels=labels, internal=True
-        )
-        return plan.parts(self.settings, self._facts(), found)
+        self.engine.ensure_network(plan.inside_network(self.settings), labels=labels, internal=True)
+        return plan.parts(self.settings, self._facts(), plan.Images(**found))
+
+    def planned(self) -> tuple[plan.Part, ...] | None:
+        """Return the parts as they should be, or ``None`` while an image or a network is missing.
+
+        Nothing is made or changed.
+        """
+        found = {
+            role: images.present(
+                self.engine, recipe=images.COMPONENTS, configured=configured, pinned=pinned
+            )
+            for role, (configured, pinned) in self._choices().items()
+        }
+        if not all(found.values()):
+            return None
+        if not self.engine.network_subnets(plan.inside_network(self.settings)):
+            return None
+        return plan.parts(self.settings, self._facts(), plan.Images(**found))
 
     def actions(self, wanted: tuple[plan.Part, ...]) -> dict[str, str]:
         """Return what a start would do: role to a sentence; empty when all is as it should be."""
@@ -290,14 +308,13 @@ class Stack:
                 words.append(self.engine.logs(found.id, tail=10))
         return words
 
-    def _image(self, configured: str, pin: str, progress: Callable[[str], None]) -> str:
-        return images.ensure(
-            self.engine,
-            recipe=images.COMPONENTS,
-            configured=configured,
-            pinned=pin,
-            progress=progress,
-        )
+    def _choices(self) -> dict[str, tuple[str, str]]:
+        """Return for each role the image that the user chose and the one that we pin."""
+        configured = self.settings.registry.images
+        return {
+            "proxy": (configured.proxy, images.NGINX_PIN),
+            "storage": (configured.storage, images.REGISTRY_PIN),
+        }
 
     def _facts(self) -> plan.HostFacts:
         registry = self.settings.registry
@@ -305,7 +322,12 @@ class Stack:
         subnets = self.engine.network_subnets
         return plan.HostFacts(
             addresses=self.bound(),
-            clients=(*subnets(self.settings.network_name), *subnets("bridge")),
+            # The engine publishes the port through whichever of the proxy's networks it prefers.
+            clients=(
+                *subnets(self.settings.network_name),
+                *(subnets(registry.upstream.network) if registry.upstream.network else ()),
+                *subnets("bridge"),
+            ),
             inside=subnets(plan.inside_network(self.settings))[0],
             owner=owner(),
             ca_pem=ca_file.read_bytes() if ca_file else b"",

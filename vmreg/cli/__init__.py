@@ -1,0 +1,1 @@
+"""The commands: thin tasks that parse, call and render."""
