@@ -12,10 +12,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from bench.manifests import Blob, Target, expect_ok, resolve
+from bench.parallel import at_once
 from bench.wire import Wire, WireError
 from vmreg.errors import VmregError
 
@@ -145,10 +147,8 @@ def pull_many(
     :raises VmregError: one of them failed; the others are allowed to end first.
     """
     midway = threading.Event()
-    gate = threading.Barrier(clients)
 
     def one(number: int) -> ImagePull:
-        gate.wait()
         if not first_dies_at:
             return pull(target, number=number, listener=listener)
         if number == 0:
@@ -156,9 +156,7 @@ def pull_many(
         midway.wait()
         return pull(target, number=number, listener=listener)
 
-    with ThreadPoolExecutor(max_workers=clients, thread_name_prefix="client") as pool:
-        futures = [pool.submit(one, number) for number in range(clients)]
-    return tuple(future.result() for future in futures)
+    return at_once([partial(one, number) for number in range(clients)], name="client")
 
 
 @dataclass(kw_only=True)
