@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLOURS = {"direct": "#D55E00", "registry2": "#0072B2", "vmreg": "#009E73"}
 MARKERS = {"direct": "s", "registry2": "^", "vmreg": "o"}
 LINES = {"direct": "--", "registry2": "-.", "vmreg": "-"}
+OFFSETS = {"direct": -0.22, "registry2": 0.0, "vmreg": 0.22}
 GREY = "#555555"
 WIDTH_IN, HEIGHT_IN = 8.4, 4.0
 STYLE = {
@@ -67,9 +68,9 @@ def draw(samples: Samples, *, source: str) -> tuple[Chart, ...]:
         _chart(
             "upstream-bytes",
             "What leaves the hub as VMs are added",
-            "Left: bytes that the hub sent after 1, 2, ... N pulls, for each arm; the dashed line"
+            "Left: bytes that the hub sent after 1, 2, ... N pulls, for each arm; the dotted line"
             " is each unique byte sent once. Right: the share saved against pulling directly;"
-            " the dashed curve is the most that N identical pulls can save, 1 - 1/N.",
+            " the dotted curve is the most that N identical pulls can save, 1 - 1/N.",
             lambda figure: _upstream(figure, samples.runs),
             source,
         ),
@@ -153,13 +154,19 @@ def _dress_upstream(total: Axes, saved: Axes, most: int) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=min(most, 10), integer=True))
     total.set_title("Bytes sent by the hub (hollow: all at once)")
     total.set_ylim(bottom=0)
-    total.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
+    total.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _round_size(value)))
     total.legend(loc="upper left")
     saved.set_title("Saved against direct, one after another")
     saved.axhline(0.8, color="#CC79A7", linewidth=1, label="criterion: 80 %")
     saved.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     saved.set_ylim(top=1.03)
     saved.legend(loc="lower right")
+
+
+def _round_size(count_bytes: float) -> str:
+    """Return a tick's size without trailing zeros: ``2.5 GB``."""
+    number, _, unit = size(count_bytes).partition(" ")
+    return f"{float(number):g} {unit}" if count_bytes else "0"
 
 
 def _line(axes: Axes, arm: str, numbers: Sequence[int], values: Sequence[float]) -> None:
@@ -184,6 +191,8 @@ def _longest_sequential(runs: Sequence[ArmRun]) -> list[ArmRun]:
 
 
 def _pull_times(figure: Figure, runs: Sequence[ArmRun]) -> None:
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow, only reports need it
+
     patterns = [pattern for pattern in PATTERN_NAMES if any(run.pattern == pattern for run in runs)]
     panels = figure.subplots(1, len(patterns), sharey=True, squeeze=False)[0]
     for axes, pattern in zip(panels, patterns, strict=True):
@@ -192,20 +201,22 @@ def _pull_times(figure: Figure, runs: Sequence[ArmRun]) -> None:
                 _dots(axes, run)
         axes.set_title(PATTERN_NAMES[pattern].replace(", ", ",\n"))
         axes.set_xlabel("client")
-        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    slowest_s = max((client.pull_s for run in runs for client in run.clients), default=1.0)
+    panels[0].set_ylim(0, slowest_s * 1.08)
     panels[0].set_ylabel("seconds")
     _legend(figure, runs)
 
 
 def _dots(axes: Axes, run: ArmRun) -> None:
+    shift = OFFSETS[run.arm]  # arms that took equally long stay visible beside each other
     for number, client in enumerate(run.clients, start=1):
         axes.plot(
-            number,
+            number + shift,
             client.pull_s,
             "x" if client.killed else MARKERS[run.arm],
             color=COLOURS[run.arm],
-            markersize=5,
-            alpha=0.85,
+            markersize=4.5,
         )
 
 
@@ -224,7 +235,7 @@ def _legend(figure: Figure, runs: Sequence[ArmRun]) -> None:
 
 def _first_bytes(figure: Figure, runs: Sequence[ArmRun]) -> None:
     axes = figure.subplots()
-    styles = dict(zip(PATTERN_NAMES, ("--", "-.", "-", ":"), strict=True))
+    styles = dict(zip(PATTERN_NAMES, ("--", "-.", "-", (0, (1, 1.5))), strict=True))
     for run in runs:
         ordered = sorted(waits(run))
         if ordered:
@@ -235,9 +246,11 @@ def _first_bytes(figure: Figure, runs: Sequence[ArmRun]) -> None:
                 where="post",
                 color=COLOURS[run.arm],
                 linestyle=styles[run.pattern],
+                linewidth=1.8,
                 label=f"{run.arm}, {run.vms} {PATTERN_NAMES[run.pattern]}",
             )
     _dress_first_bytes(axes)
+    figure.legend(loc="outside lower center", ncols=2)
 
 
 def _dress_first_bytes(axes: Axes) -> None:
@@ -250,4 +263,3 @@ def _dress_first_bytes(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_xlabel("seconds from the request")
     axes.set_title("Blob requests that had their first byte")
-    axes.legend(loc="lower right")

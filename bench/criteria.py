@@ -157,7 +157,7 @@ def _hub_bytes_saved(runs: Sequence[ArmRun]) -> Criterion:
     return skipped.judged(
         measured=saved,
         passed=saved >= SAVED_SHARE,
-        evidence=f"worst of {len(telling)} comparisons, {cached.vms} VMs"
+        evidence=f"{_worst_of(len(telling), 'comparison')}{cached.vms} VMs"
         f" {PATTERN_NAMES[cached.pattern]}: the hub sent {size(upstream_bytes(cached))} with vmreg"
         f" and {size(upstream_bytes(direct))} without: {percent(saved)} saved of at most"
         f" {percent(1 - 1 / cached.vms)} ({_counted(cached)})",
@@ -188,7 +188,7 @@ def _exactly_once(
     worst = max(chosen, key=lambda run: abs(_ratio(run) - 1))
     ratio = _ratio(worst)
     evidence = (
-        f"worst of {len(chosen)} runs, {label(worst)}: {size(upstream_bytes(worst))} from the hub"
+        f"{_worst_of(len(chosen), 'run')}{label(worst)}: {size(upstream_bytes(worst))} from the hub"
         f" for {size(worst.unique_bytes)} of unique content, {ratio:.4f} times"
         f" ({_counted(worst)})"
     )
@@ -279,6 +279,10 @@ def _cold_pull_overhead(runs: Sequence[ArmRun]) -> Criterion:
         evidence=f"{_spread(cold)} through an empty cache, {_spread(direct)} direct,"
         " each pull alone on the host, measured around the client's pull",
     )
+
+
+def _worst_of(count: int, what: str) -> str:
+    return f"worst of {count} {what}s, " if count > 1 else ""
 
 
 def _spread(values: Sequence[float]) -> str:

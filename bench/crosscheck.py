@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.figures import label, received_bytes, size, upstream_bytes
+from bench.figures import client_bytes, label, received_bytes, size, upstream_bytes
 
 if TYPE_CHECKING:
     from bench.samples import ArmRun, ClientSample, Samples
@@ -39,8 +39,8 @@ def disagreements(samples: Samples) -> tuple[str, ...]:
 def bypasses(samples: Samples) -> tuple[str, ...]:
     """Return one sentence for each client of a mirror that asked the hub itself."""
     return tuple(
-        f"{label(run)}: {client.name} went around the mirror with {count} requests"
-        f" ({size(around_bytes(run, client))})"
+        f"{label(run)}: {client.name} went around the mirror: the hub logged {count} of its"
+        f" requests and sent it {size(around_bytes(run, client))}"
         for run in samples.runs
         if run.arm != "direct"
         for client in run.clients
@@ -69,7 +69,24 @@ def _clients(run: ArmRun) -> list[str]:
     for client in run.clients:
         if not client.killed:  # what a killed client's kernel threw away was still sent
             findings += _client(run, client)
+    if _is_shared(run):
+        findings += _together(run)
     return findings
+
+
+def _is_shared(run: ArmRun) -> bool:
+    """Return whether the cache logged its clients under one name, so that only sums compare."""
+    return run.edge_bytes is not None and all(one.edge_bytes is None for one in run.clients)
+
+
+def _together(run: ArmRun) -> list[str]:
+    received, sent = client_bytes(run), run.edge_bytes
+    if received is None or sent is None or any(client.killed for client in run.clients):
+        return []
+    allowance = (run.edge_requests or ASSUMED_REQUESTS * run.vms) * HEAD_BYTES
+    if (1 - TOLERANCE) * sent <= received <= (1 + TOLERANCE) * sent + allowance:
+        return []
+    return [f"the edge sent {size(sent)} to all clients, which received {size(received)}"]
 
 
 def _client(run: ArmRun, client: ClientSample) -> list[str]:
@@ -78,6 +95,8 @@ def _client(run: ArmRun, client: ClientSample) -> list[str]:
         return [f"{client.name} has no count of its own"]
     if received < (1 - TOLERANCE) * run.unique_bytes:
         return [f"{client.name} received {size(received)} of an image of {size(run.unique_bytes)}"]
+    if _is_shared(run):
+        return []
     sent, requests = _sent_to(run, client)
     if sent is None:
         return [f"the cache has no count of what it sent to {client.name}"]

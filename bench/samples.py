@@ -184,6 +184,9 @@ class ArmRun:
     :param requests: everything that the upstream answered, in the order of its log.
     :param network: counters of the cache's own interface, used when ``counted_by`` is ``network``.
     :param egress_bytes: body bytes that the egress says it received from the upstream.
+    :param edge_bytes: bytes of bodies that the cache logged as sent to all clients together, for
+        VMs that it cannot tell apart: the engine hands them on from one address.
+    :param edge_requests: answers that the cache logged for all of them.
     :param clients: in the order in which they were started.
     """
 
@@ -196,14 +199,16 @@ class ArmRun:
     clients: tuple[ClientSample, ...]
     network: NetworkCounter | None = None
     egress_bytes: int | None = None
+    edge_bytes: int | None = None
+    edge_requests: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a run that does not add up.
 
-        :raises ValueError: its clients are not as many as it says, or share a name.
+        :raises ValueError: it has no clients, not as many as it says, or two of one name.
         """
         names = {client.name for client in self.clients}
-        if not self.vms == len(self.clients) == len(names):
+        if not 0 < self.vms == len(self.clients) == len(names):
             raise ValueError(f"{self.vms} VMs, {len(self.clients)} clients, {len(names)} names")
         if self.unique_bytes <= 0:
             raise ValueError("unique_bytes has to be positive")
@@ -221,6 +226,14 @@ class Samples:
 
     meta: Meta
     runs: tuple[ArmRun, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse samples of nothing.
+
+        :raises ValueError: there is no run.
+        """
+        if not self.runs:
+            raise ValueError("no run was measured")
 
 
 def to_json(samples: Samples) -> str:
@@ -255,6 +268,21 @@ def from_json(text: str, *, source: str = FILE_NAME) -> Samples:
         raise UsageError(
             brief=f"{source} is not a valid sample file", details=str(error)
         ) from error
+
+
+def schema() -> str:
+    """Return the JSON Schema of ``samples.json``; ``bench/schema`` keeps a copy of this text."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - slow import
+
+    described = TypeAdapter(Samples).json_schema(mode="serialization")
+    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    described["properties"] = {
+        "schema_version": {"const": SCHEMA_VERSION},
+        "units": {"type": "object", "additionalProperties": {"type": "string"}},
+        **described["properties"],
+    }
+    described["required"] = ["schema_version", "units", *described["required"]]
+    return json.dumps(described, indent=2) + "\n"
 
 
 def write(folder: Path, samples: Samples) -> Path:
