@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from bench.keeping import KeepingEngine
     from vmreg.accesslog import EdgeRecord, OriginRecord
     from vmreg.engine import Engine
 
@@ -65,7 +66,7 @@ class Site:
     :param upstream: the upstream as a plain HTTP client on this host reaches it.
     """
 
-    engine: Engine
+    engine: KeepingEngine
     name: str
     folder: Path
     network: str
@@ -227,7 +228,8 @@ def vmreg(site: Site, progress: Callable[[str], None]) -> Iterator[OpenArm]:
         )
     finally:
         stack.stop()
-        shutil.rmtree(home, ignore_errors=True)
+        if not site.engine.holding:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def free_port() -> int:

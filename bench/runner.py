@@ -40,17 +40,19 @@ class Runner:
     image: Image
     progress: Progress
 
-    def take(self, step: Step) -> ArmRun:
+    def take(self, step: Step, *, last: bool = False) -> ArmRun:
         """Start what a step needs, let its clients pull, and remove everything again.
 
+        :param last: no further step follows, so this one's containers may be kept.
         :raises VmregError: something did not start, or a client could not pull.
         """
-        with open_arm(step.arm, self.site, progress=self.progress.say) as arm:
+        kept = self.site.engine.holding_at_end(last=last)
+        with open_arm(step.arm, self.site, progress=self.progress.say) as arm, kept:
             if step.uses_vms:
-                return self._with_vms(step, arm)
+                return self._with_vms(step, arm, last=last)
             return self._with_http(step, arm)
 
-    def _with_vms(self, step: Step, arm: OpenArm) -> ArmRun:
+    def _with_vms(self, step: Step, arm: OpenArm, *, last: bool) -> ArmRun:
         work = pulls.VmPulls(
             provider=self.provider,
             reference=self.reference,
@@ -58,7 +60,8 @@ class Runner:
             progress=self.progress,
         )
         self.progress.say(f"starting {step.clients} VMs")
-        with fleet(self.provider, self._specs(step, arm)) as vms:
+        kept = self.site.engine.holding_at_end(last=last)
+        with fleet(self.provider, self._specs(step, arm)) as vms, kept:
             epoch, start = time.time(), arm.position()
             watch = self.upstream.watch(arm, start)
             let_pull = work.sequential if step.pattern == "sequential" else work.concurrent

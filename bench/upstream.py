@@ -10,14 +10,16 @@ import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.puller import AGENT
 from bench.samples import NetworkCounter, UpstreamRequest
 from bench.wire import Endpoint
+from vmreg.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from bench.arms import OpenArm, Position
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 HUB_URL = "https://registry-1.docker.io"
 HTTPS = 443
+KINDS = ("embedded", "docker.io")
 BLOB = re.compile(r"sha256[:/](?:[0-9a-f]{2}/)?([0-9a-f]{64})")
 MANIFEST = re.compile(r"/manifests/[^/]+$")
 QUIET_S = 0.6  # a request is in the log only a moment after its client has the last byte
@@ -64,17 +67,22 @@ class Watch(Protocol):
 
 
 class Upstream(Protocol):
-    """A registry to pull from.
+    """A registry to pull from."""
 
-    :ivar network: Docker network on which VMs reach it under its own names.
-    :ivar ca_file: its certificate authority; ``None`` for the public ones.
-    :ivar endpoint: how a plain HTTP client on this host reaches it.
-    """
+    @property
+    def network(self) -> str:
+        """The Docker network on which VMs reach it under its own names."""
+        ...
 
-    kind: Literal["embedded", "docker.io"]
-    network: str
-    ca_file: Path | None
-    endpoint: Endpoint
+    @property
+    def ca_file(self) -> Path | None:
+        """Its certificate authority; ``None`` for the public ones."""
+        ...
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How a plain HTTP client on this host reaches it."""
+        ...
 
     def watch(self, arm: OpenArm, start: Position) -> Watch:
         """Begin to count."""
@@ -87,8 +95,6 @@ class Upstream(Protocol):
 
 class EmbeddedHub:
     """The stand-in, counted by its own access log."""
-
-    kind: Literal["embedded"] = "embedded"
 
     def __init__(self, hub: Hub) -> None:
         """Use a running hub; it stays the caller's to stop."""
@@ -116,7 +122,6 @@ class EmbeddedHub:
 class DockerHub:
     """The real one, counted at the egress where there is one, else at network interfaces."""
 
-    kind: Literal["docker.io"] = "docker.io"
     ca_file: Path | None = None
 
     def __init__(self, network: str) -> None:
@@ -130,6 +135,36 @@ class DockerHub:
 
     def set_bandwidth(self, bytes_s: int | None) -> None:
         """Do nothing: the internet has the bandwidth that it has."""
+
+
+def open_upstream(
+    kind: str,
+    engine: Engine,
+    *,
+    name: str,
+    folder: Path,
+    cache: Path,
+    scale: float,
+    progress: Callable[[str], None],
+) -> AbstractContextManager[Upstream]:
+    """Return the context manager of an upstream.
+
+    :param kind: one of :data:`KINDS`.
+    :param name: what the names of containers and networks begin with.
+    :param folder: the run's scratch folder.
+    :param cache: keeps the embedded hub's images from run to run.
+    :param scale: of the embedded hub's images.
+    :raises UsageError: there is no such kind.
+    """
+    if kind == "docker.io":
+        return docker_io(engine, name=name)
+    if kind == "embedded":
+        return embedded(
+            engine, name=name, folder=folder, cache=cache, scale=scale, progress=progress
+        )
+    raise UsageError(
+        brief=f"--upstream {kind} is not known", resolution=f"Choose one of {', '.join(KINDS)}."
+    )
 
 
 @contextmanager
@@ -158,7 +193,7 @@ def embedded(
 
 
 @contextmanager
-def docker_io(engine: Engine, *, name: str, **_: Any) -> Iterator[DockerHub]:  # noqa: ANN401 - unused
+def docker_io(engine: Engine, *, name: str) -> Iterator[DockerHub]:
     """Yield the real hub, as seen from a network of the run's own that is removed at the end."""
     network = f"{name}-net"
     engine.ensure_network(network)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import docker
 import docker.errors
@@ -78,7 +78,7 @@ class Engine:
         self.owner = owner
 
     @classmethod
-    def connect(cls, *, owner: str) -> Engine:
+    def connect(cls, *, owner: str) -> Self:
         """Return a connection to the engine that the environment names (``DOCKER_HOST``).
 
         :raises HostError: no engine answers.
@@ -97,6 +97,11 @@ class Engine:
     def close(self) -> None:
         """Close the connection; a second call is harmless."""
         self._client.close()
+
+    def version(self) -> str:
+        """Return the engine's own version, such as ``20.10.24``."""
+        with _engine_errors("tell its version"):
+            return str(self._api.version()["Version"])
 
     # images
 

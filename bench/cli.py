@@ -1,0 +1,135 @@
+"""``bench.*``: the benchmarks as Invoke tasks that parse, call and print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.collection import Collection
+
+from vmreg.cli.common import Table, command, print_table, say
+from vmreg.errors import CriterionError, VmregError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+    from bench.criteria import Verdict
+    from bench.samples import Samples
+
+REPORTS = "reports"
+SHOWN_FINDINGS = 20
+
+
+@command(
+    help={
+        "vms": "how many VMs pull in each pattern (1 to 32)",
+        "image": "what they pull, as docker pull takes it",
+        "upstream": "embedded (a stand-in that needs no internet) or docker.io",
+        "profile": "quick (under 10 minutes on two cores) or full (under 45)",
+        "output": "folder for the run's own folder",
+        "keep": "leave the containers of the failed, or the last, step for debugging",
+    }
+)
+def savings(  # noqa: PLR0917 - Invoke makes options of them
+    context: Context,
+    vms: int = 10,
+    image: str = "node:20",
+    upstream: str = "embedded",
+    profile: str = "quick",
+    output: str = REPORTS,
+    keep: bool = False,  # noqa: FBT001, FBT002 - Invoke reads flags from the signature
+) -> None:
+    """Measure what the cache saves against no mirror and against a plain registry:2.
+
+    Exits with 0 when every criterion passed, 6 when one was missed, and 1 when the counts
+    disagree, a VM went around its mirror, or a pull failed.
+    """
+    del context  # nothing here runs a command
+    from bench import progress, report, samples  # noqa: PLC0415 - start-up time
+    from bench.measure import Options, measure  # noqa: PLC0415 - as above
+
+    options = Options(
+        vms=vms,
+        image=image,
+        upstream=upstream,
+        profile=profile,
+        keep=keep,
+        arguments=("bench.savings", *_words(vms, image, upstream, profile, keep=keep)),
+    )
+    with progress.choose() as shown:
+        taken = measure(options, shown)
+    from datetime import datetime  # noqa: PLC0415 - start-up time
+
+    folder = report.new_folder(
+        Path(output), started_at=datetime.fromisoformat(taken.meta.started_at)
+    )
+    say(f"samples: {samples.write(folder, taken)}")
+    verdict = report.publish(folder, environment=os.environ)
+    _show(verdict, folder)
+    _judge(taken, verdict, folder)
+
+
+@command(positional=["run"], help={"run": "a run's folder, such as reports/latest"})
+def render(context: Context, run: str = f"{REPORTS}/latest") -> None:
+    """Render a run's reports again from its samples, and print the criteria."""
+    del context
+    from bench import report, samples  # noqa: PLC0415 - start-up time
+
+    folder = Path(run)
+    verdict = report.render_all(folder)
+    _show(verdict, folder)
+    _judge(samples.read(folder / samples.FILE_NAME)[0], verdict, folder)
+
+
+def _words(vms: int, image: str, upstream: str, profile: str, *, keep: bool) -> Sequence[str]:
+    given = (f"--vms={vms}", f"--image={image}", f"--upstream={upstream}", f"--profile={profile}")
+    return (*given, "--keep") if keep else given
+
+
+def _show(verdict: Verdict, folder: Path) -> None:
+    rows = tuple(
+        (
+            one.id,
+            one.status,
+            "" if one.measured is None else f"{one.measured:.4g}",
+            f"{one.threshold:g} {one.unit}",
+            one.evidence,
+        )
+        for one in verdict.criteria
+    )
+    columns = ("criterion", "status", "measured", "threshold", "evidence")
+    print_table(Table(columns=columns, rows=rows))
+    sys.stdout.flush()
+    say(verdict.summary)
+    say(f"report: {(folder / 'savings.html').resolve()}")
+
+
+def _judge(taken: Samples, verdict: Verdict, folder: Path) -> None:
+    """Raise what the verdict comes to.
+
+    :raises VmregError: the counts disagree, or a client went around its mirror.
+    :raises CriterionError: a criterion was missed.
+    """
+    from bench.crosscheck import bypasses, disagreements  # noqa: PLC0415 - start-up time
+
+    findings = (*bypasses(taken), *disagreements(taken))
+    if findings:
+        raise VmregError(
+            brief=f"the run proves nothing: {len(findings)} counts disagree or went uncounted",
+            details="\n".join(findings[:SHOWN_FINDINGS]),
+            resolution=f"The samples are kept: {folder / 'samples.json'}",
+        )
+    if verdict.exit_code:
+        raise CriterionError(
+            brief=verdict.summary,
+            resolution=f"Read the evidence in {folder / 'savings.html'}, then run it again "
+            "on a quiet host.",
+        )
+
+
+ns = Collection("bench", savings)
+ns.add_task(render, name="report")
