@@ -123,12 +123,12 @@ def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) ->
     with tempfile.TemporaryDirectory(prefix="vmreg-build-") as scratch:
         archive = Path(scratch) / "root.tar"
         run(_mmdebstrap(recipe, archive), timeout_s=900)
-        return_value = engine.import_image(
+        image_id = engine.import_image(
             archive,
             reference=recipe.reference,
             changes=(f"LABEL {RECIPE_LABEL}={recipe.digest}",),
         )
-    progress(f"built {recipe.reference} ({return_value[7:19]})")
+    progress(f"built {recipe.reference} ({image_id[7:19]})")
     return recipe.reference
 
 
