@@ -6,7 +6,9 @@ What is compared with what, and why they can be:
 * the edge's log counts bodies; a plain HTTP client counts the bodies that it read;
 * a VM's interface counts packets, so the packet headers are taken off first. What remains holds
   the heads of the answers, and for ``direct`` the TLS handshakes and records. That can only make
-  it larger, so an allowance for each answer is granted in that direction alone.
+  it larger, so an allowance for each answer is granted in that direction alone;
+* VMs that pull at once reach the edge from one address, the host's, so there only the sums of
+  what was sent and what was received are compared.
 """
 
 from __future__ import annotations

@@ -111,3 +111,36 @@ def test_a_client_of_a_mirror_in_the_hubs_log_went_around(arm: Arm, pattern: Pat
 
 def test_direct_clients_may_ask_the_hub() -> None:
     assert bypasses(fabricate.samples(fabricate.run("direct", vms=2))) == ()
+
+
+def shared(run: ArmRun, edge_bytes: int, *, edge_requests: int | None = None) -> ArmRun:
+    """The same run through an edge that saw all clients under one address."""
+    clients = tuple(
+        dataclasses.replace(client, edge_bytes=None, edge_requests=None) for client in run.clients
+    )
+    return dataclasses.replace(
+        run, clients=clients, edge_bytes=edge_bytes, edge_requests=edge_requests
+    )
+
+
+@given(share=st.floats(0.9, 1.1))
+def test_clients_of_one_address_are_compared_by_their_sum(share: float) -> None:
+    received = 3 * int(UNIQUE * 1.001)
+    sent = int(received * share)
+    found = findings(shared(fabricate.run("vmreg", "concurrent", 3), sent, edge_requests=36))
+    assert bool(found) == (not 0.99 * sent <= received <= 1.01 * sent + 36 * 1_024)
+    assert all("to all clients" in sentence for sentence in found)
+
+
+def test_one_client_of_a_shared_address_that_received_too_little_is_named() -> None:
+    run = shared(fabricate.run("vmreg", "concurrent", 3), 3 * UNIQUE)
+    found = findings(changed(run, 2, network=fabricate.counter(UNIQUE // 2)))
+    assert any("vm-02 received" in sentence for sentence in found)
+    assert any("the edge sent" in sentence for sentence in found)
+
+
+def test_a_shared_sum_needs_every_clients_count() -> None:
+    run = shared(fabricate.run("vmreg", "concurrent", 3), 3 * UNIQUE)
+    assert findings(changed(run, 1, network=None)) == (
+        "vmreg, 3 VMs all at once: vm-01 has no count of its own",
+    )
