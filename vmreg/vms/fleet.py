@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import platform
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from vmreg.errors import VmregError
+from vmreg.vms.interrupts import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
 
     from vmreg.vms.provider import Provider, Vm, VmSpec
 
+T = TypeVar("T")
+
 # Creating is mostly the engine's work; more than this many at once only queue in it.
 WORKERS = 16
+KEEPER_LABEL = "vmreg.vm.keeper"
 
 
 @contextmanager
@@ -31,7 +37,8 @@ def fleet(
     """Create VMs in parallel, wait for their dockerd, and destroy all of them at the end.
 
     The end is any: an error, Ctrl-C in the middle of creating, SIGTERM or a closed terminal. While
-    VMs are being destroyed further signals wait.
+    VMs are being destroyed further signals wait. What a killed process left behind is removed by
+    the next fleet on the same host: see :func:`sweep`.
 
     :param specs: their names must be new and differ.
     :param timeout_s: seconds that each VM has until its dockerd answers.
@@ -39,42 +46,62 @@ def fleet(
     :returns: the VMs in the order of the specs.
     :raises VmregError: one of them failed; the first failure.
     """
-    with _signals_end_the_block():
-        makers = _Makers(provider, specs, timeout_s=timeout_s, progress=progress)
+    with unwinding() as interrupts:
+        sweep(provider)
+        makers = _Makers(provider, timeout_s=timeout_s, progress=progress)
         try:
-            yield makers.run()
+            yield makers.run(specs)
         finally:
-            with _signals_wait():
-                makers.undo()
+            interrupts.hold()
+            makers.undo()
+
+
+def everywhere(vms: Sequence[Vm], work: Callable[[Vm], T]) -> tuple[T, ...]:
+    """Run ``work`` for all VMs at once, a thread each; return the results in their order.
+
+    An interrupt, or the first failure, does not wait for the rest: at the end of the fleet, what
+    still runs in a VM ends with the VM.
+
+    :raises Exception: whatever ``work`` raised first.
+    """
+    pool = ThreadPoolExecutor(max_workers=max(1, len(vms)), thread_name_prefix="everywhere")
+    try:
+        return _results([pool.submit(work, vm) for vm in vms])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def sweep(provider: Provider) -> tuple[str, ...]:
+    """Destroy the VMs of fleets whose process is gone; return their names, in order.
+
+    Fleets of other hosts on the same provider, and VMs that are in no fleet, are left alone.
+    """
+    stale = tuple(
+        vm.name for vm in provider.list() if _is_abandoned(vm.labels.get(KEEPER_LABEL, ""))
+    )
+    for name in stale:
+        provider.destroy(name)
+    return stale
 
 
 class _Makers:
     """The threads that create a fleet, and what has to be undone after them."""
 
     def __init__(
-        self,
-        provider: Provider,
-        specs: Sequence[VmSpec],
-        *,
-        timeout_s: float,
-        progress: Callable[[Vm], None],
+        self, provider: Provider, *, timeout_s: float, progress: Callable[[Vm], None]
     ) -> None:
-        self._provider, self._specs = provider, specs
+        self._provider = provider
         self._timeout_s, self._progress = timeout_s, progress
         self._ending = threading.Event()
         self._made: list[str] = []
         self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="fleet")
 
-    def run(self) -> tuple[Vm, ...]:
+    def run(self, specs: Sequence[VmSpec]) -> tuple[Vm, ...]:
         """Return the VMs, ready, in the order of the specs."""
-        futures = [self._pool.submit(self._make, spec) for spec in self._specs]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-        return tuple(future.result() for future in futures)
+        return _results([self._pool.submit(self._make, spec) for spec in specs])
 
     def undo(self) -> None:
-        """Destroy what was made; first let each thread end the one step that it is in."""
+        """Destroy what was made; each thread may first end the one step that it is in."""
         self._ending.set()
         self._destroy_made()
         self._pool.shutdown(cancel_futures=True)
@@ -84,7 +111,8 @@ class _Makers:
     def _make(self, spec: VmSpec) -> Vm:
         if self._ending.is_set():
             raise VmregError(brief=f"the VM {spec.name} was not created: the others failed")
-        vm = self._provider.create(spec)
+        labels = {**spec.labels, KEEPER_LABEL: _keeper(os.getpid())}
+        vm = self._provider.create(replace(spec, labels=labels))
         # Only what create returned is ours: a name that was taken belongs to somebody else.
         self._made.append(spec.name)
         if not self._ending.is_set():
@@ -95,54 +123,31 @@ class _Makers:
     def _destroy_made(self) -> None:
         names, self._made[:] = tuple(self._made), []
         with ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="fleet-end") as pool:
-            failures = [
-                error
-                for error in (
-                    future.exception()
-                    for future in [pool.submit(self._provider.destroy, name) for name in names]
-                )
-                if error
-            ]
-        if failures:
-            raise failures[0]
+            futures = [pool.submit(self._provider.destroy, name) for name in names]
+        _results(futures)
 
 
-@contextmanager
-def _signals_end_the_block() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that the VMs are destroyed."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    with _handlers({signal.SIGTERM: end, signal.SIGHUP: end}):
-        yield
+def _results(futures: Sequence[Future[T]]) -> tuple[T, ...]:
+    """Return all results, or raise the first failure as soon as there is one."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
+    return tuple(future.result() for future in futures)
 
 
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold signals back until the block ends; the first one then takes its course."""
-    held: list[int] = []
+def _keeper(pid: int) -> str:
+    """Return what identifies a live process of this host, empty when there is none.
 
-    def hold(number: int, _: FrameType | None) -> None:
-        held.append(number)
-
-    with _handlers(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), hold)):
-        yield
-    if held:
-        signal.raise_signal(held[0])
-
-
-@contextmanager
-def _handlers(
-    wanted: dict[signal.Signals, Callable[[int, FrameType | None], None]],
-) -> Iterator[None]:
-    """Set signal handlers for a block; only the main thread can, and only it gets signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    The start time, in clock ticks since boot, tells it from a later process of the same number.
+    """
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return f"{platform.node()}/{pid}/{fields[19]}"
+
+
+def _is_abandoned(keeper: str) -> bool:
+    host, _, rest = keeper.partition("/")
+    pid = rest.partition("/")[0]
+    return host == platform.node() and pid.isdigit() and _keeper(int(pid)) != keeper
