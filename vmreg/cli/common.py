@@ -54,7 +54,7 @@ def command(**options: Any) -> Callable[[Body], Task[Body]]: ...  # noqa: ANN401
 def command(
     body: Body | None = None,
     /,
-    **options: Any,  # noqa: ANN401 - Invoke's own
+    **options: Any,
 ) -> Task[Body] | Callable[[Body], Task[Body]]:
     """Make an Invoke task whose failures end in a message on stderr and the right exit code.
 
@@ -171,8 +171,8 @@ def _draw(table: Table, stream: TextIO) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     drawing = Drawing(box=SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        drawing.add_column(column, overflow="fold")
+    for position, column in enumerate(table.columns):
+        drawing.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in table.rows:
         drawing.add_row(*(Text(cell) for cell in row))
     Console(file=stream).print(drawing)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vmreg.config import Settings
     from vmreg.config.change import Change
 
+_NEXT = "next: registry.start, which applies it"
 _KEY_HELP = "dotted path; docker_registry. may be left out"
 
 
@@ -89,7 +90,7 @@ def set_one(c: Context, key: str, value: str, project: bool = False) -> None:  #
     verb = "already has" if done.before == done.after else "now has"
     say(f"{done.path} {verb} {done.key.path} = {value}")
     _warn(done)
-    say("next: registry.start, which applies it")
+    say("next: registry.config.set, for what is missing" if done.incomplete else _NEXT)
 
 
 def _print_difference(planned: Change) -> None:

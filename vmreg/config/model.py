@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 _STRICT = ConfigDict(extra="forbid")
 
-# Docker's own account at Cloudflare's object storage, one of the three places where Docker Hub
-# keeps blobs; the other two are under docker.com (docs.docker.com, allowlist for Docker Desktop).
-HUB_STORAGE = "*.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com"
+# Where Docker Hub keeps blobs (docs.docker.com, allowlist for Docker Desktop), and the domain in
+# which Docker has added such hosts before. The proxy keeps connections only to full names.
+HUB_BLOBS = (
+    "production.cloudflare.docker.com",
+    "production.cloudfront.docker.com",
+    "docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com",
+    "*.docker.com",
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -44,7 +49,7 @@ class UpstreamSettings:
     ca_file: Annotated[Path | None, kinds.FILE] = None
     token_url: Annotated[str, kinds.OPTIONAL_URL] = "https://auth.docker.io/token"  # noqa: S105 - an address, not a secret
     token_service: Annotated[str, kinds.SERVICE] = "registry.docker.io"  # noqa: S105 - a name, not a secret
-    redirect_hosts: Annotated[tuple[str, ...], kinds.HOSTS] = ("*.docker.com", HUB_STORAGE)
+    redirect_hosts: Annotated[tuple[str, ...], kinds.HOSTS] = HUB_BLOBS
     network: Annotated[str, kinds.NETWORK] = ""
     timeout: Annotated[timedelta, kinds.DURATION] = timedelta(seconds=10)
 

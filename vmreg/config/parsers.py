@@ -22,7 +22,7 @@ _HOST = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 _URL = re.compile(
     rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?(/[a-z0-9._~/-]*)?", re.ASCII | re.IGNORECASE
 )
-_HOST_PATTERN = re.compile(rf"(?:\*\.)?{_HOST}")
+_HOST_PATTERN = re.compile(rf"(?:\*\.)?{_HOST}(?::[0-9]{{1,5}})?")
 _REPOSITORY = re.compile(r"[a-z0-9*](?:[a-z0-9._*-]*[a-z0-9*])?(?:/[a-z0-9*][a-z0-9._*-]*)*")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*(?:@sha256:[0-9a-f]{64})?")
 _INSTANCE = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
@@ -151,7 +151,7 @@ def _split_url(text: str, *, remedy: str) -> tuple[str, str, str, str]:
 
 
 def host_patterns(value: object) -> tuple[str, ...]:
-    """Return host names; ``*.`` in front stands for one or more labels."""
+    """Return host names, with a port or without; ``*.`` in front stands for one or more labels."""
     return _matching(
         value,
         _HOST_PATTERN,
