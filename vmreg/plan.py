@@ -179,6 +179,7 @@ def nginx_conf(settings: Settings, facts: HostFacts) -> str:
         repositories=[glob_pattern(glob) for glob in registry.repositories],
         probe_repository=store.PROBE_REPOSITORY,
         name_pattern=NAME_PATTERN,
+        manifest_types=store.MANIFEST_TYPES,
         clients=facts.clients,
         inside=facts.inside,
         tag_freshness_s=max(1, round(registry.tag_freshness.total_seconds())),

@@ -15,6 +15,12 @@ from pathlib import Path
 
 ROOT = Path("docker/registry/v2")
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST_TYPES = (
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+    MANIFEST_TYPE,
+    "application/vnd.oci.image.manifest.v1+json",
+)
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
