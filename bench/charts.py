@@ -7,10 +7,19 @@ Arms differ in colour, marker and line style, in colours that colour-blind peopl
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.figures import ARM_NAMES, PATTERN_NAMES, cumulative_bytes, size, upstream_bytes, waits
+from bench.figures import (
+    ARM_NAMES,
+    PATTERN_NAMES,
+    cumulative_bytes,
+    label,
+    size,
+    upstream_bytes,
+    waits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,23 +148,24 @@ def _upstream(figure: Figure, runs: Sequence[ArmRun]) -> None:
                 markersize=9,
             )
     most = max(run.vms for run in runs)
+    longest = max((len(curve) for curve in curves.values()), default=most)
     total.axhline(runs[0].unique_bytes, color=GREY, linestyle=":", label="each byte once")
-    bound = range(1, most + 1)
+    bound = range(1, longest + 1)
     saved.plot(bound, [1 - 1 / n for n in bound], ":", color=GREY, label="bound: 1 - 1/N")
-    _dress_upstream(total, saved, most)
+    _dress_upstream(total, saved, most=most, longest=longest)
 
 
-def _dress_upstream(total: Axes, saved: Axes, most: int) -> None:
+def _dress_upstream(total: Axes, saved: Axes, *, most: int, longest: int) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter  # noqa: PLC0415 - slow
 
-    for axes in (total, saved):
-        axes.set_xlabel("VMs that have pulled (N)")
-        axes.set_xlim(0.6, most + 0.4)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=min(most, 10), integer=True))
+    for axes, count in ((total, most), (saved, longest)):
+        axes.set_xlabel("clients that have pulled (N)")
+        axes.set_xlim(0.6, count + 0.4)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=min(count, 10), integer=True))
     total.set_title("Bytes sent by the hub (hollow: all at once)")
     total.set_ylim(bottom=0)
     total.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _round_size(value)))
-    total.legend(loc="upper left")
+    total.legend()
     saved.set_title("Saved against direct, one after another")
     saved.axhline(0.8, color="#CC79A7", linewidth=1, label="criterion: 80 %")
     saved.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
@@ -199,7 +209,7 @@ def _pull_times(figure: Figure, runs: Sequence[ArmRun]) -> None:
         for run in runs:
             if run.pattern == pattern:
                 _dots(axes, run)
-        axes.set_title(PATTERN_NAMES[pattern].replace(", ", ",\n"))
+        axes.set_title(PATTERN_NAMES[pattern].replace(", ", ",\n").replace(" (", "\n("))
         axes.set_xlabel("client")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     slowest_s = max((client.pull_s for run in runs for client in run.clients), default=1.0)
@@ -235,7 +245,7 @@ def _legend(figure: Figure, runs: Sequence[ArmRun]) -> None:
 
 def _first_bytes(figure: Figure, runs: Sequence[ArmRun]) -> None:
     axes = figure.subplots()
-    styles = dict(zip(PATTERN_NAMES, ("--", "-.", "-", (0, (1, 1.5))), strict=True))
+    styles = {arm: itertools.cycle(("-", "--", "-.", ":")) for arm in COLOURS}
     for run in runs:
         ordered = sorted(waits(run))
         if ordered:
@@ -245,9 +255,9 @@ def _first_bytes(figure: Figure, runs: Sequence[ArmRun]) -> None:
                 shares,
                 where="post",
                 color=COLOURS[run.arm],
-                linestyle=styles[run.pattern],
+                linestyle=next(styles[run.arm]),
                 linewidth=1.8,
-                label=f"{run.arm}, {run.vms} {PATTERN_NAMES[run.pattern]}",
+                label=label(run),
             )
     _dress_first_bytes(axes)
     figure.legend(loc="outside lower center", ncols=2)

@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from bench.crosscheck import bypasses, disagreements
-from bench.figures import PATTERN_NAMES, label, percent, seconds, size, upstream_bytes
+from bench.figures import label, percent, seconds, size, upstream_bytes, work
 from vmreg.errors import CriterionError
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def _hub_bytes_saved(runs: Sequence[ArmRun]) -> Criterion:
     return skipped.judged(
         measured=saved,
         passed=saved >= SAVED_SHARE,
-        evidence=f"{_worst_of(len(telling), 'comparison')}{cached.vms} VMs"
-        f" {PATTERN_NAMES[cached.pattern]}: the hub sent {size(upstream_bytes(cached))} with vmreg"
+        evidence=f"{_worst_of(len(telling), 'comparison')}{work(cached)}"
+        f": the hub sent {size(upstream_bytes(cached))} with vmreg"
         f" and {size(upstream_bytes(direct))} without: {percent(saved)} saved of at most"
         f" {percent(1 - 1 / cached.vms)} ({_counted(cached)})",
     )

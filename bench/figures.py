@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.samples import ArmRun, ClientSample
 
+HTTP = " (HTTP clients)"
 PATTERN_NAMES = {
     "sequential": "one after another",
     "concurrent": "all at once",
-    "concurrent-http": "all at once, plain HTTP clients",
-    "first-killed": "all at once, the first one killed",
+    "concurrent-http": f"all at once{HTTP}",
+    "first-killed": f"all at once, the first one killed{HTTP}",
 }
 ARM_NAMES = {
     "direct": "direct (no mirror)",
@@ -126,10 +127,16 @@ def lags(run: ArmRun) -> tuple[float, ...]:
     )
 
 
-def label(run: ArmRun | ArmFigures) -> str:
+def label(run: ArmRun) -> str:
     """Return a run's name: ``vmreg, 10 VMs all at once``."""
-    who = "VM" if run.vms == 1 else "VMs"
-    return f"{run.arm}, {run.vms} {who} {PATTERN_NAMES[run.pattern]}"
+    return f"{run.arm}, {work(run)}"
+
+
+def work(run: ArmRun) -> str:
+    """Return what a run's clients did: ``10 VMs all at once``, ``1 HTTP client all at once``."""
+    name = PATTERN_NAMES[run.pattern]
+    who = "HTTP client" if name.endswith(HTTP) else "VM"
+    return f"{run.vms} {who}{'s' * (run.vms > 1)} {name.removesuffix(HTTP)}"
 
 
 def size(count_bytes: float) -> str:

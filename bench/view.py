@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench.figures import (
-    ARM_NAMES,
     PATTERN_NAMES,
     figures,
     lags,
@@ -15,6 +14,7 @@ from bench.figures import (
     seconds,
     size,
     upstream_bytes,
+    work,
 )
 from bench.samples import FILE_NAME
 
@@ -59,6 +59,10 @@ class Tile:
 
 METHOD = (
     (
+        "The arms: direct is without a mirror, registry2 has a plain registry:2 as the mirror, and"
+        " vmreg is this project."
+    ),
+    (
         "Received bytes are the VM's interface counter less the headers of its packets, or the"
         " bodies that a plain HTTP client read."
     ),
@@ -76,7 +80,7 @@ METHOD = (
 ARM_HEADINGS = (
     "arm",
     "pattern",
-    "VMs",
+    "clients",
     "from the hub",
     "times unique",
     "requests",
@@ -142,7 +146,7 @@ def _arm(run: ArmRun) -> ArmRow:
         (c.started_s for c in run.clients), default=0.0
     )
     cells = (
-        ARM_NAMES[run.arm],
+        run.arm,
         PATTERN_NAMES[run.pattern],
         str(run.vms),
         size(row.upstream_bytes),
@@ -177,8 +181,7 @@ def _tiles(runs: Sequence[ArmRun]) -> list[Tile]:
     tiles = [
         Tile(
             value=size(sent),
-            text=f"left the hub for {chosen.vms} VMs {PATTERN_NAMES[chosen.pattern]};"
-            f" the image has {size(chosen.unique_bytes)}",
+            text=f"left the hub for {work(chosen)}; the image has {size(chosen.unique_bytes)}",
         )
     ]
     for arm, text in (("direct", "without a mirror"), ("registry2", "with plain registry:2")):
