@@ -11,6 +11,7 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from bench import cli as bench
 from vmreg.cli import registry
 
 if TYPE_CHECKING:
@@ -75,4 +76,4 @@ def types(context: Context) -> None:
     _run(context, "mypy")
 
 
-ns = Collection(run_tests, coverage, lint, types, registry.ns)
+ns = Collection(run_tests, coverage, lint, types, registry.ns, bench.ns)

@@ -167,7 +167,7 @@ class Hub:
         return HubClient(address=self.address, ca_file=self.ca_file, timeout_s=timeout_s)
 
     def mark(self) -> Mark:
-        """Return the present end of the access log."""
+        """Return the end of the access log after it has come to rest, 0.3 s at most."""
         return hublog.end(self._log)
 
     def requests(self, since: Mark | None = None) -> Iterator[HubRequest]:
@@ -178,7 +178,8 @@ class Hub:
         return hublog.read(self._log, since)
 
     def totals(self, since: Mark | None = None) -> HubTotals:
-        """Add up the requests that ended after a mark."""
+        """Add up the requests that ended after a mark, once the log has come to rest."""
+        hublog.end(self._log)
         return hublog.total(self.requests(since))
 
     def set_bandwidth(self, bytes_s: int | None) -> None:
@@ -207,7 +208,7 @@ class Hub:
         if self._made_network:
             self._engine.remove_network(self.network)
 
-    def _command(self, **command: Any) -> None:  # noqa: ANN401  # any JSON value
+    def _command(self, **command: Any) -> None:  # noqa: ANN401 - any JSON value
         argv = ("python3", "-I", "-S", f"{CODE}/bench/hubd/control.py", json.dumps(command))
         done = self._engine.exec(self.name, argv)
         answer = json.loads(done.output) if done.exit_code == 0 else {"error": done.errors}

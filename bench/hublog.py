@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 MANIFEST = re.compile(r"/v2/.+/manifests/[^/]+")
 OK = 200
+SETTLE_S = 0.03
+SETTLE_LIMIT_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +77,16 @@ class HubTotals:
 
 
 def end(log: Path) -> Mark:
-    """Return the position after what is in the log now."""
-    return Mark(offset=log.stat().st_size)
+    """Return the position after what is in the log, once nothing is being added.
+
+    nginx writes a line just after the client has its last byte, so the log is given a moment to
+    come to rest; under traffic that never rests the position is taken all the same.
+    """
+    deadline = time.monotonic() + SETTLE_LIMIT_S
+    size = -1
+    while size != (size := log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(SETTLE_S)
+    return Mark(offset=size)
 
 
 def read(log: Path, since: Mark | None = None) -> Iterator[HubRequest]:

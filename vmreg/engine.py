@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import docker
 import docker.errors
 import requests.exceptions
+from docker.utils import kwargs_from_env
 
+from vmreg import hijack
 from vmreg.containers import (
     OWNER_LABEL,
     Container,
@@ -45,6 +47,7 @@ __all__ = [
 ]
 _MAKING_NETWORKS = threading.Lock()
 NOT_EXECUTED = "OCI runtime exec failed"  # the engine says so where the command's output would be
+POOLS = 4096
 
 
 @contextmanager
@@ -84,7 +87,8 @@ class Engine:
         :raises HostError: no engine answers.
         """
         try:
-            client = docker.from_env(timeout=120)
+            # The SDK keeps a pool for each path and closes the oldest, in use or not.
+            client = docker.DockerClient(timeout=120, num_pools=POOLS, **kwargs_from_env())
             client.ping()
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise HostError(
@@ -238,7 +242,7 @@ class Engine:
         :raises VmregError: the name is taken, the image is missing, or the engine refuses a value.
         """
         with _engine_errors(f"create {spec.name}"):
-            made = self._api.create_container_from_config(  # type: ignore[no-untyped-call] # stub
+            made = self._api.create_container_from_config(  # type: ignore[no-untyped-call]  # the stub
                 creation(spec, owner=self.owner), spec.name
             )
         return self.inspect(str(made["Id"]))
@@ -367,13 +371,9 @@ class Engine:
             made = self._api.exec_create(
                 container, list(argv), environment=dict(environment or {}), user=user
             )
-            output, errors = self._api.exec_start(made["Id"], demux=True)
+            output, errors = hijack.output(self._api.exec_start(made["Id"], socket=True))
             status = self._api.exec_inspect(made["Id"])["ExitCode"]
-        finished = Finished(
-            exit_code=int(status),
-            output=(output or b"").decode(errors="replace"),
-            errors=(errors or b"").decode(errors="replace"),
-        )
+        finished = Finished(exit_code=int(status), output=output, errors=errors)
         if status and finished.output.startswith(NOT_EXECUTED):
             raise VmregError(brief=f"cannot run {argv[0]} in {container}", details=finished.output)
         return finished

@@ -26,7 +26,9 @@ def fault(address: str, port: int, *, timeout_s: float = 3) -> str:
         except (OSError, http.client.HTTPException) as error:
             return f"{address}:{port} does not answer: {error}"
         if status != http.HTTPStatus.OK:
-            return f"{address}:{port}{path} answered {status}: {body[:200].decode(errors='replace')}"
+            return (
+                f"{address}:{port}{path} answered {status}: {body[:200].decode(errors='replace')}"
+            )
         if store.digest_of(body) != digest:
             return f"{address}:{port}{path} answered with other bytes than its digest says"
     return ""
@@ -47,9 +49,7 @@ def get(
     """
     connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
     try:
-        connection.request(
-            "GET", path, headers={"Accept": store.MANIFEST_TYPE, **(headers or {})}
-        )
+        connection.request("GET", path, headers={"Accept": store.MANIFEST_TYPE, **(headers or {})})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

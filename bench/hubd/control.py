@@ -22,10 +22,10 @@ class Control(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     daemon_threads = True
 
-    def __init__(self, apply: Callable[[dict[str, Any]], None]) -> None:
-        """Listen at once; :meth:`serve_forever` answers."""
+    def __init__(self, apply: Callable[[dict[str, Any]], None], *, path: str = SOCKET) -> None:
+        """Listen on ``path`` at once; :meth:`serve_forever` answers."""
         self.apply = apply
-        super().__init__(SOCKET, _Handler)
+        super().__init__(path, _Handler)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -34,16 +34,16 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             self.server.apply(json.loads(self.rfile.readline()))
-        except Exception as error:  # noqa: BLE001  # whatever it was belongs to the one who asked
+        except Exception as error:  # noqa: BLE001 - whatever it was belongs to who asked
             self.wfile.write(json.dumps({"error": f"{error}"}).encode())
         else:
             self.wfile.write(b"{}")
 
 
-def send(command: str) -> str:
+def send(command: str, *, path: str = SOCKET) -> str:
     """Send one command, and return the answer."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(SOCKET)
+        connection.connect(path)
         connection.sendall(command.encode() + b"\n")
         with connection.makefile() as answer:
             return answer.read()

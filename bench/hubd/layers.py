@@ -113,7 +113,7 @@ def write_layer(plan: LayerPlan, *, seed: int, busybox: bytes, sink: BinaryIO) -
         spent = _root(tar, busybox) if plan.root else 0
         packed = max(1, plan.packed_bytes - spent)
         plain = max(1, plan.unpacked_bytes - (len(busybox) if plan.root else 0))
-        rng = Random(f"{seed}/{plan.name}")  # noqa: S311  # content, no secret
+        rng = Random(f"{seed}/{plan.name}")  # noqa: S311 - content, no secret
         pool = rng.randbytes(min(POOL_BYTES, max(1024, packed)) + 1024)
         for entry in _entries(plan, rng, packed_bytes=packed, plain_bytes=plain):
             _file(tar, entry.path, _body(entry, pool, rng))

@@ -80,11 +80,11 @@ class Service(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, decider: Decider, faults: Faults) -> None:
-        """Listen at once; :meth:`serve_forever` answers."""
+    def __init__(self, decider: Decider, faults: Faults, *, path: str = SOCKET) -> None:
+        """Listen on ``path`` at once; :meth:`serve_forever` answers."""
         self.decider = decider
         self.faults = faults
-        super().__init__(SOCKET, _Handler)
+        super().__init__(path, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(answer)
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # see above
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - as above
 
     def log_message(self, *_: object) -> None:
         """Say nothing: nginx keeps the log."""

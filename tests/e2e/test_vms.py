@@ -147,8 +147,8 @@ def test_it_stops_by_itself_and_comes_back_with_its_images(
     provider.create(VmSpec(name=name))
     provider.wait_ready(name)
     sh(provider, name, IMPORT)
-    # A first process that ignores SIGTERM, as sleep does, is the slow case.
-    sh(provider, name, "docker run -d tiny:1 /bin/sleep 1000")
+    # A first process that ignores SIGTERM, as sleep does: dockerd has to kill it.
+    sh(provider, name, "docker run -d --stop-timeout 1 tiny:1 /bin/sleep 1000")
 
     provider.stop(name)
     provider.stop(name)

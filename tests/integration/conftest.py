@@ -4,7 +4,6 @@ import shutil
 import socket
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from vmreg.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SCALE = 0.02  # node:20 is 8 MB then, with layers of one slice and of several
 

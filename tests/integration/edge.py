@@ -8,19 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmreg.store import digest_of
+from vmreg.store import MANIFEST_TYPES, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ACCEPT = ", ".join(
-    (
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-    )
-)
+ACCEPT = ", ".join(MANIFEST_TYPES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ UNIQUE = fabricate.UNIQUE_BYTES
 
 def changed(run: ArmRun, number: int = 0, /, **fields: Field) -> ArmRun:
     clients = list(run.clients)
-    clients[number] = dataclasses.replace(clients[number], **fields)  # type: ignore[arg-type]
+    clients[number] = dataclasses.replace(clients[number], **fields)  # type: ignore[arg-type]  # any field
     return dataclasses.replace(run, clients=tuple(clients))
 
 

@@ -67,4 +67,4 @@ def test_every_problem_of_a_configuration_is_listed() -> None:
 
 def test_an_error_without_a_brief_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="brief"):
-        errors.VmregError()  # type: ignore[call-arg]
+        errors.VmregError()  # type: ignore[call-arg]  # the test

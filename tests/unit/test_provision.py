@@ -83,15 +83,20 @@ def test_a_broken_file_is_named_with_the_place(text: str, brief: str, details: s
 
 
 def test_a_new_vm_has_its_mirror_and_the_given_keys_from_the_start() -> None:
-    settings = provision.initial_settings(mirror=OURS, more={"debug": True, "shutdown-timeout": 1})
+    settings = provision.initial_settings(mirror=OURS, more={"debug": True})
 
     assert settings == {
         "default-address-pools": [{"base": "10.213.0.0/16", "size": 24}],
-        "shutdown-timeout": 1,
         "debug": True,
         "registry-mirrors": [OURS],
     }
     assert json.loads(json.dumps(settings)) == settings
+
+
+def test_given_keys_win_over_the_ones_that_are_set_here() -> None:
+    settings = provision.initial_settings(more={"default-address-pools": []})
+
+    assert settings == {"default-address-pools": []}
 
 
 def test_a_new_vm_without_a_mirror_has_no_mirror_key() -> None:

@@ -23,7 +23,8 @@ NETWORK_LABEL = "vmreg.vm.network"
 PREFIX = "vm-"
 BOOT_PATH = "/usr/local/sbin/vmreg-boot"
 CERTIFICATE_PATH = "/usr/local/share/ca-certificates/vmreg-given.crt"
-STOP_TIMEOUT_S = 15
+# A VM's dockerd gives its containers 10 s, unless they ask for more, and itself 5 s on top.
+STOP_TIMEOUT_S = 30
 _COUNTERS = tuple(f"/sys/class/net/eth0/statistics/rx_{kind}" for kind in ("bytes", "packets"))
 
 # The first fourteen are what dockerd gives to every container by default: it can only give what it

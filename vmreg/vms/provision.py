@@ -6,6 +6,7 @@ All that is needed of a VM is a :class:`~vmreg.vms.provider.Connection`.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,11 +26,17 @@ RELOAD_TIMEOUT_S = 10
 # Away from the ranges that engines choose by themselves: a VM's own bridge must never cover the
 # network that the VM itself, or the host, is on.
 POOL = {"base": "10.213.0.0/16", "size": 24}
-SHUTDOWN_TIMEOUT_S = 5
 
 # A socket that exists is answered as soon as dockerd is up, so that this rarely loops.
 _WAIT = """
 until [ -S /var/run/docker.sock ] && docker version > /dev/null 2>&1; do sleep 0.1; done
+"""
+
+# Prints where the file really lies, then the file; the path of one that is absent is fine.
+_READ = """
+set -e
+readlink -f "$1"
+if [ -e "$1" ]; then cat "$1"; fi
 """
 
 # $1 is the new file beside the real one, $2 the real one: rename is the only atomic way.
@@ -39,6 +46,14 @@ if [ -e "$2" ]; then chmod --reference="$2" "$1"; chown --reference="$2" "$1"; f
 sync "$1"
 mv -f "$1" "$2"
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A VM's ``daemon.json``: where it really lies, behind any link, and its text."""
+
+    path: str
+    text: str
 
 
 def initial_settings(
@@ -52,11 +67,7 @@ def initial_settings(
     >>> initial_settings(mirror="http://host.docker.internal:5000")["registry-mirrors"]
     ['http://host.docker.internal:5000']
     """
-    settings = {
-        "default-address-pools": [POOL],
-        "shutdown-timeout": SHUTDOWN_TIMEOUT_S,
-        **(more or {}),
-    }
+    settings = {"default-address-pools": [POOL], **(more or {})}
     return with_mirror(settings, mirror) if mirror else settings
 
 
@@ -168,7 +179,7 @@ def set_mirror(vm: Connection, mirror: str) -> bool:
         back and dockerd runs as before.
     """
     old = _read(vm)
-    settings = parse_settings(old)
+    settings = parse_settings(old.text)
     wanted = with_mirror(settings, mirror)
     if wanted == settings and active_mirrors(vm) == mirrors(wanted):
         return False
@@ -182,24 +193,25 @@ def remove_mirror(vm: Connection, mirror: str) -> bool:
     :raises VmregError: as for :func:`set_mirror`.
     """
     old = _read(vm)
-    settings = parse_settings(old)
+    settings = parse_settings(old.text)
     wanted = without_mirror(settings, mirror)
     if wanted == settings and active_mirrors(vm) == mirrors(wanted):
         return False
     # A reload leaves alone what is not in the file; only an empty list empties the list.
     _apply(vm, {**wanted, MIRRORS: list(mirrors(wanted))}, old=old)
     if MIRRORS not in wanted:
-        _replace(vm, _text(wanted))
+        _replace(vm, _File(path=old.path, text=_text(wanted)))
     return True
 
 
-def _apply(vm: Connection, settings: Mapping[str, object], *, old: str) -> None:
+def _apply(vm: Connection, settings: Mapping[str, object], *, old: _File) -> None:
     """Write the settings and reload; put the old file back when dockerd does not take them."""
-    _replace(vm, _text(settings), validate=True)
+    _replace(vm, _File(path=old.path, text=_text(settings)), validate=True)
     try:
         _reload(vm, mirrors(settings))
     except BaseException:
         _replace(vm, old)
+        # When dockerd itself is what is missing, the first error says so.
         _signal(vm)
         wait_for_dockerd(vm, timeout_s=RELOAD_TIMEOUT_S)
         raise
@@ -208,16 +220,25 @@ def _apply(vm: Connection, settings: Mapping[str, object], *, old: str) -> None:
 def _reload(vm: Connection, wanted: Sequence[str]) -> None:
     _signal(vm)
     expected = tuple(one.rstrip("/") for one in wanted)
+    try:
+        waiting.until(
+            lambda: True if active_mirrors(vm) == expected else None,
+            what="the reload",
+            timeout_s=RELOAD_TIMEOUT_S,
+        )
+    except VmregError as error:
+        raise VmregError(
+            brief=f"the VM's dockerd did not take its new {DAEMON_JSON}",
+            details=_complaints(vm) or str(error),
+            resolution=f"The old file is back. Correct {DAEMON_JSON} in the VM.",
+        ) from error
 
-    def refusal() -> str:
-        return f"it uses {', '.join(active_mirrors(vm)) or 'no mirror'}\n{vm.daemon_log(tail=5)}"
 
-    waiting.until(
-        lambda: True if active_mirrors(vm) == expected else None,
-        what=f"that the VM's dockerd takes its new {DAEMON_JSON}",
-        timeout_s=RELOAD_TIMEOUT_S,
-        evidence=refusal,
-    )
+def _complaints(vm: Connection) -> str:
+    """Return the last lines that dockerd did not mean as mere information."""
+    lines = vm.daemon_log(tail=500).splitlines()
+    loud = [line for line in lines if "level=error" in line or "level=fatal" in line]
+    return "\n".join(loud[-5:])
 
 
 def _signal(vm: Connection) -> None:
@@ -226,35 +247,41 @@ def _signal(vm: Connection) -> None:
         raise VmregError(brief="the VM's dockerd is not running", details=vm.daemon_log())
 
 
-def _read(vm: Connection) -> str:
-    """Return the file's text, empty when there is none."""
-    done = vm.exec(["sh", "-c", 'if [ -e "$1" ]; then cat "$1"; fi', "sh", DAEMON_JSON])
+def _read(vm: Connection) -> _File:
+    done = vm.exec(["sh", "-c", _READ, "sh", DAEMON_JSON])
     if done.exit_code:
         raise VmregError(brief=f"cannot read {DAEMON_JSON} in the VM", details=done.errors.strip())
-    return done.output
+    path, _, text = done.output.partition("\n")
+    return _File(path=path, text=text)
 
 
 def _text(settings: Mapping[str, object]) -> str:
     return json.dumps(settings, indent=2) + "\n"
 
 
-def _replace(vm: Connection, text: str, *, validate: bool = False) -> None:
+def _replace(vm: Connection, file: _File, *, validate: bool = False) -> None:
     """Put a whole new file in the place of the old one, or nothing."""
-    beside = f"{DAEMON_JSON}.vmreg-new"
-    vm.put_file(beside, text.encode())
-    if validate:
-        _validate(vm, beside)
-    done = vm.exec(["sh", "-c", _REPLACE, "sh", beside, DAEMON_JSON])
-    if done.exit_code:
+    beside = f"{file.path}.vmreg-new"
+    vm.put_file(beside, file.text.encode())
+    try:
+        if validate:
+            _validate(vm, beside)
+        _move(vm, beside, file.path)
+    except VmregError:
         vm.exec(["rm", "-f", beside])
-        raise VmregError(brief=f"cannot write {DAEMON_JSON} in the VM", details=done.errors.strip())
+        raise
+
+
+def _move(vm: Connection, path: str, target: str) -> None:
+    done = vm.exec(["sh", "-c", _REPLACE, "sh", path, target])
+    if done.exit_code:
+        raise VmregError(brief=f"cannot write {target} in the VM", details=done.errors.strip())
 
 
 def _validate(vm: Connection, path: str) -> None:
     """Ask dockerd itself; releases before 23 cannot say, and their reload shows it instead."""
     done = vm.exec(["dockerd", "--validate", "--config-file", path])
     if done.exit_code and "unknown flag" not in done.errors:
-        vm.exec(["rm", "-f", path])
         raise VmregError(
             brief=f"the VM's dockerd would refuse its new {DAEMON_JSON}",
             details=done.errors.strip(),
