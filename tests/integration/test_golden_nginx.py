@@ -6,14 +6,14 @@ It must start without one: a name that nginx would look up at its start is refus
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.golden.cases import CASES, Case
-from vmreg import images, plan, waiting
+from tests.integration import alone
+from vmreg import images, plan
 from vmreg.stack import owner
 
 if TYPE_CHECKING:
@@ -40,36 +40,10 @@ def check(engine: Engine, image: str, home: Path, case: Case, *, text: str = "")
     settings = replace(case.settings(), home=home)
     part = plan.proxy(settings, case.facts(owner=owner()), image)
     kept = text.encode() or (case.folder / "nginx.conf.txt").read_bytes()
-    for mount in part.spec.mounts:
-        if mount.kind == "bind":
-            folder = home / mount.source
-            folder.mkdir(parents=True)
-            folder.chmod(0o777)  # whoever it runs as
-            if mount.target == "/etc/vmreg":
-                for name, content in {**part.files, "nginx.conf": kept}.items():
-                    (folder / name).write_bytes(content)
-    spec = replace(
-        part.spec,
-        name=f"test-golden-{uuid.uuid4().hex[:8]}",
-        command=CHECK,
-        network="none",
-        ports=(),
-        restart=False,
-        init=False,
-        health=None,
-    )
-    made = engine.run(spec)
-    try:
-        waiting.until(
-            lambda: True if engine.inspect(made.id).state == "exited" else None,
-            what="the end of nginx -t",
-            timeout_s=60,
-        )
-        return Checked(
-            exit_code=engine.inspect(made.id).exit_code, output=engine.logs(made.id, tail=50)
-        )
-    finally:
-        engine.remove(made.id)
+    spec = alone.prepare(replace(part, files={**part.files, "nginx.conf": kept}))
+    with alone.running(engine, replace(spec, command=CHECK, init=False)) as made:
+        done = alone.ended(engine, made.id)
+        return Checked(exit_code=done.exit_code, output=engine.logs(made.id, tail=50))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
