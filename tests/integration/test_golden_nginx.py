@@ -59,7 +59,7 @@ def test_nginx_reads_it_without_a_word(
 @pytest.mark.parametrize(
     "fault",
     [
-        ("slice 2m;", "slice 2 bananas;", "invalid number of arguments"),
+        ("client_max_body_size 1k;", "client_max_body_size 1k x;", "invalid number of arguments"),
         ("upstream-ca.pem;", "absent.pem;", "absent.pem.*No such file"),
         ("server unix:/tmp/egress.sock;", "server hub.example.com;", "host not found in upstream"),
         ('"~^library/[^/]+$" 1;', '"~^library/[^/+$" 1;', "compile.* failed: missing"),
