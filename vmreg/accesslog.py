@@ -66,6 +66,9 @@ class OriginRecord:
     limit_source: str
 
 
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, OverflowError)
+
+
 def edge(path: Path, *, offset: int = 0) -> Iterator[EdgeRecord]:
     """Yield the edge's records from a byte offset on; a line that is cut or damaged is skipped.
 
@@ -74,7 +77,7 @@ def edge(path: Path, *, offset: int = 0) -> Iterator[EdgeRecord]:
     for row in _rows(path, offset):
         try:
             yield _edge(row)
-        except (KeyError, ValueError, TypeError):
+        except DAMAGED:
             continue
 
 
@@ -86,7 +89,7 @@ def origin(path: Path, *, offset: int = 0) -> Iterator[OriginRecord]:
     for row in _rows(path, offset):
         try:
             yield _origin(row)
-        except (KeyError, ValueError, TypeError):
+        except DAMAGED:
             continue
 
 
@@ -124,7 +127,7 @@ def _rows(path: Path, offset: int) -> Iterator[dict[str, Any]]:
         log.seek(offset)
         for line in log:
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode(errors="replace"))
             except ValueError:
                 continue
             if isinstance(row, dict):

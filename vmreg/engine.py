@@ -373,6 +373,8 @@ class Engine:
             )
             output, errors = hijack.output(self._api.exec_start(made["Id"], socket=True))
             status = self._api.exec_inspect(made["Id"])["ExitCode"]
+        if status is None:
+            raise VmregError(brief=f"{container} ended while {argv[0]} ran in it", details=errors)
         finished = Finished(exit_code=int(status), output=output, errors=errors)
         if status and finished.output.startswith(NOT_EXECUTED):
             raise VmregError(brief=f"cannot run {argv[0]} in {container}", details=finished.output)

@@ -19,7 +19,9 @@ def is_free(address: str, port: int) -> bool:
         try:
             probe.bind((address, port))
         except OSError as error:
-            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            if error.errno == errno.EACCES:  # a low port, which is the engine's to open
+                return not listeners(port) & {address, "0.0.0.0", "::"}  # noqa: S104 - compared
+            if error.errno == errno.EADDRINUSE:
                 return False
             raise
     return True
@@ -27,11 +29,10 @@ def is_free(address: str, port: int) -> bool:
 
 def holder(port: int) -> str:
     """Return who listens on a TCP port: ``name (pid N)``, or ``another process`` if unreadable."""
-    inodes = _listening_inodes(port)
+    sockets = {f"socket:[{inode}]" for _, inode in _listening(port)}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            links = {str(handle.readlink()) for handle in (process / "fd").iterdir()}
-            if any(f"socket:[{inode}]" in links for inode in inodes):
+            if any(_target(handle) in sockets for handle in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
         except OSError:  # gone meanwhile, or another user's
             continue
@@ -46,8 +47,11 @@ def listeners(port: int) -> frozenset[str]:
     return frozenset(_address(local) for local, _ in _listening(port))
 
 
-def _listening_inodes(port: int) -> set[str]:
-    return {inode for _, inode in _listening(port)}
+def _target(handle: Path) -> str:
+    try:
+        return str(handle.readlink())
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def _listening(port: int) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ def fault(address: str, port: int, *, timeout_s: float = 3) -> str:
 
     The manifest comes through storage, the layer from the edge's disk; both are digest-checked.
 
-    :param timeout_s: seconds that each of the two requests may take.
+    :param timeout_s: seconds of silence that end either of the two requests.
     """
     image = store.probe()
     for kind, digest in (("manifests", image.manifest_digest), ("blobs", image.layer_digest)):

@@ -64,6 +64,7 @@ class Stack:
             self._settle_leftovers()
             wanted = self.wanted(progress=progress)
             actions = self.actions(wanted)
+            store.put_probe(self.state / "data", owner=self._owner_if_root())
             if actions:
                 self._converge(wanted, progress)
             self._wait_serving()
@@ -177,7 +178,6 @@ class Stack:
         if any(part.role == "proxy" for part in changed):
             self._check_nginx(changed[0])
             self._check_port()
-        store.put_probe(self.state / "data", owner=self._owner_if_root())
         try:
             for part in changed:
                 progress(f"starting {part.spec.name}")

@@ -10,6 +10,8 @@ from vmreg import accesslog, serving, store
 from vmreg.errors import VmregError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vmreg.engine import Container
     from vmreg.stack import Stack
 
@@ -101,11 +103,11 @@ def read(stack: Stack) -> Status:
     alive = any(one is not None and one.running for one in containers.values())
     bound = stack.bound()
     port = settings.registry.port
-    fault = serving.fault(bound[0], port) if alive else "it is not running"
-    well = not fault and all(_is_well(one) for one in containers.values())
+    silent = serving.fault(bound[0], port) if alive else "it is not running"
+    fault = silent or _complaint(containers)
     return Status(
-        state="running" if well else "degraded" if alive else "stopped",
-        serving=not fault,
+        state="running" if not fault else "degraded" if alive else "stopped",
+        serving=not silent,
         fault=fault,
         addresses=tuple(f"{address}:{port}" for address in bound),
         mirror=f"http://host.docker.internal:{port}",
@@ -120,8 +122,14 @@ def read(stack: Stack) -> Status:
     )
 
 
-def _is_well(container: Container | None) -> bool:
-    return container is not None and container.running and container.health != "unhealthy"
+def _complaint(containers: Mapping[str, Container | None]) -> str:
+    """Return which container is not well although the cache still answers."""
+    for role, found in containers.items():
+        if found is None or not found.running:
+            return f"the {role} is {found.state if found else 'absent'}"
+        if found.health == "unhealthy":
+            return f"the {role} fails its health check"
+    return ""
 
 
 def _component(role: str, name: str, found: Container | None) -> Component:

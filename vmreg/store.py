@@ -84,7 +84,7 @@ def usage(data: Path) -> Usage:
         for blob in _entries(shard):
             try:
                 size_bytes += (blob / "data").stat().st_size
-            except FileNotFoundError:  # being written, or just evicted
+            except (FileNotFoundError, NotADirectoryError):  # being written, or just evicted
                 continue
             blobs += 1
     return Usage(blobs=blobs, size_bytes=size_bytes)
@@ -144,7 +144,7 @@ def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return [Path(entry.path) for entry in os.scandir(folder)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def _environment(folder: Path) -> Environment:
         select_autoescape,
     )
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         autoescape=select_autoescape(enabled_extensions=("html.j2",)),
@@ -77,3 +78,12 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.filters["yaml"] = _yaml_string
+    return made
+
+
+def _yaml_string(text: str) -> str:
+    """Return a YAML scalar in ASCII; JSON's escapes of rare characters are not YAML's."""
+    import yaml  # noqa: PLC0415 - as above
+
+    return yaml.safe_dump(text, default_style='"', width=sys.maxsize).strip()

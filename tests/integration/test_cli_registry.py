@@ -181,7 +181,7 @@ def test_the_status_is_a_line_per_fact_and_nothing_is_cut(started: Cli, owned: E
         f"storage\t{started.instance}-storage: running, healthy, 0 restarts",
         lines[5],
     ]
-    assert re.fullmatch(r"storage\t\d+ blobs, .+ of 50 GB; .+ free on the disk", lines[5])
+    assert re.fullmatch(r"holds\t\d+ blobs, .+ of 50 GB; .+ free on the disk", lines[5])
     assert lines[6:8] == [
         f"data\t{started.home}/registry/data",
         "upstream\thttps://registry-1.docker.io (reachable)",

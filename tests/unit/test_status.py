@@ -223,11 +223,12 @@ def test_a_container_is_well_when_it_runs_and_is_not_known_to_be_ill(
     changes: dict[str, Any],
     well: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    assert status._is_well(replace(CONTAINER, **changes)) is well
+    complaint = status._complaint({"proxy": CONTAINER, "storage": replace(CONTAINER, **changes)})
+    assert complaint.startswith("the storage ") is not well
 
 
 def test_a_container_that_is_not_there() -> None:
-    assert status._is_well(None) is False
+    assert status._complaint({"proxy": None, "storage": CONTAINER}) == "the proxy is absent"
     assert status._component("proxy", "cache-proxy", None) == Component(
         role="proxy",
         name="cache-proxy",

@@ -139,7 +139,7 @@ def _as_table(status: Status) -> Table:
         ("mirror for VMs", status.mirror),
         ("listens on", ", ".join(status.addresses)),
         *((one.role, _component(one)) for one in status.components),
-        ("storage", f"{storage.blobs} blobs, {used}; {free} free on the disk"),
+        ("holds", f"{storage.blobs} blobs, {used}; {free} free on the disk"),
         ("data", storage.path),
         ("upstream", f"{status.upstream.url} {_reach(status.upstream.reachable)}"),
     ]
