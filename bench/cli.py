@@ -32,7 +32,9 @@ SHOWN_FINDINGS = 20
         "profile": "quick (under 10 minutes on two cores) or full (under 45)",
         "output": "folder for the run's own folder",
         "keep": "leave the containers of the failed, or the last, step for debugging",
-    }
+        "allow_skip": "a criterion that may be skipped without failing the run; repeatable",
+    },
+    iterable=["allow_skip"],
 )
 def savings(  # noqa: PLR0917 - Invoke makes options of them
     context: Context,
@@ -42,6 +44,7 @@ def savings(  # noqa: PLR0917 - Invoke makes options of them
     profile: str = "quick",
     output: str = REPORTS,
     keep: bool = False,  # noqa: FBT001, FBT002 - Invoke reads flags from the signature
+    allow_skip: list[str] | None = None,
 ) -> None:
     """Measure what the cache saves against no mirror and against a plain registry:2.
 
@@ -58,6 +61,7 @@ def savings(  # noqa: PLR0917 - Invoke makes options of them
         upstream=upstream,
         profile=profile,
         keep=keep,
+        allowed_skips=tuple(allow_skip or ()),
         arguments=("bench.savings", *_words(vms, image, upstream, profile, keep=keep)),
     )
     with progress.choose() as shown:

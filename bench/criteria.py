@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.crosscheck import bypasses, disagreements
-from bench.figures import label, percent, seconds, size, upstream_bytes, work
-from vmreg.errors import CriterionError
+from bench.figures import label, lags, percent, seconds, size, upstream_bytes, work
+from vmreg.errors import CriterionError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +27,8 @@ CriterionId = Literal[
     "nothing-silent",
     "digests-match",
     "cold-pull-overhead",
+    "first-byte-streamed",
+    "concurrent-pull-overhead",
 ]
 Status = Literal["pass", "fail", "skip"]
 
@@ -34,6 +36,8 @@ SAVED_SHARE = 0.80
 ENOUGH_VMS = 6  # five save at most 80.0 %, and their manifests already cost more than that
 EXACTLY_ONCE = 1.01
 COLD_OVERHEAD = 1.05
+FIRST_BYTE_LAG_S = 1.0
+CONCURRENT_OVERHEAD = 1.25
 SHOWN_FINDINGS = 5
 
 
@@ -46,7 +50,7 @@ class Criterion:
     :param status: a skip is not a pass.
     :param measured: in ``unit``; ``None`` when it was skipped.
     :param threshold: in ``unit``.
-    :param unit: ``share`` (of 1), ``ratio``, or what is counted.
+    :param unit: ``share`` (of 1), ``ratio``, ``seconds``, or what is counted.
     :param evidence: the figures it follows from and who counted them, or the reason of a skip.
     """
 
@@ -91,6 +95,8 @@ def judge(samples: Samples) -> Verdict:
         _nothing_silent(samples),
         _digests_match(samples.runs),
         _cold_pull_overhead(samples.runs),
+        _first_byte_streamed(samples.runs),
+        _concurrent_pull_overhead(samples.runs),
     )
     missed = unmet(criteria, samples.meta.allowed_skips)
     return Verdict(
@@ -98,6 +104,19 @@ def judge(samples: Samples) -> Verdict:
         exit_code=CriterionError.exit_code if missed else 0,
         summary=_summary(criteria, missed),
     )
+
+
+def check_skips(names: Sequence[str]) -> None:
+    """Make sure that there are such criteria.
+
+    :raises UsageError: one of them is unknown.
+    """
+    known = get_args(CriterionId)
+    if unknown := sorted(set(names) - set(known)):
+        raise UsageError(
+            brief=f"--allow-skip {unknown[0]} is no criterion",
+            resolution=f"Choose from {', '.join(known)}.",
+        )
 
 
 def unmet(criteria: Iterable[Criterion], allowed_skips: Sequence[str]) -> tuple[Criterion, ...]:
@@ -268,8 +287,11 @@ def _cold_pull_overhead(runs: Sequence[ArmRun]) -> Criterion:
         evidence="needs vmreg and direct, both one after another",
     )
     sequential = [run for run in runs if run.pattern == "sequential"]
-    cold = [run.clients[0].pull_s for run in sequential if run.arm == "vmreg" and run.clients]
-    direct = [c.pull_s for run in sequential if run.arm == "direct" for c in run.clients]
+    # Pulls of one VM by itself come in pairs, so that a host that grows slower slows both arms.
+    alone = [run for run in sequential if run.vms == 1]
+    paired = alone if {"vmreg", "direct"} <= {run.arm for run in alone} else sequential
+    cold = [run.clients[0].pull_s for run in paired if run.arm == "vmreg"]
+    direct = [c.pull_s for run in paired if run.arm == "direct" for c in run.clients]
     if not cold or not direct or median(direct) <= 0:
         return skipped
     ratio = median(cold) / median(direct)
@@ -279,6 +301,62 @@ def _cold_pull_overhead(runs: Sequence[ArmRun]) -> Criterion:
         evidence=f"{_spread(cold)} through an empty cache, {_spread(direct)} direct,"
         " each pull alone on the host, measured around the client's pull",
     )
+
+
+def _first_byte_streamed(runs: Sequence[ArmRun]) -> Criterion:
+    skipped = Criterion(
+        id="first-byte-streamed",
+        title="All at once, each blob's first byte comes within 1 s of the hub's own",
+        status="skip",
+        measured=None,
+        threshold=FIRST_BYTE_LAG_S,
+        unit="seconds",
+        evidence="no HTTP clients pulled through vmreg from a hub whose first bytes were logged",
+    )
+    chosen = [(lag, run) for run in _http(runs, "vmreg") for lag in lags(run)]
+    if not chosen:
+        return skipped
+    worst_s, run = max(chosen, key=lambda one: one[0])
+    return skipped.judged(
+        measured=worst_s,
+        passed=worst_s <= FIRST_BYTE_LAG_S,
+        evidence=f"slowest of {len(chosen)} first bytes, in {label(run)}: {seconds(worst_s)} after"
+        " the hub began to send that blob, or after the request when that came later",
+    )
+
+
+def _concurrent_pull_overhead(runs: Sequence[ArmRun]) -> Criterion:
+    skipped = Criterion(
+        id="concurrent-pull-overhead",
+        title="All at once, the last client is done within 1.25 times one direct pull",
+        status="skip",
+        measured=None,
+        threshold=CONCURRENT_OVERHEAD,
+        unit="ratio",
+        evidence="needs several HTTP clients through vmreg and one direct",
+    )
+    # More clients than that are there to count bytes: the host's cores, not the cache, limit them.
+    most = max((run.vms for run in runs if run.pattern in {"sequential", "concurrent"}), default=0)
+    chosen = [run for run in _http(runs, "vmreg") if 1 < run.vms <= most]
+    direct = [run.clients[0].pull_s for run in _http(runs, "direct") if run.vms == 1]
+    if not chosen or not direct or median(direct) <= 0:
+        return skipped
+    last_s, run = max(((_last_done_s(run), run) for run in chosen), key=lambda one: one[0])
+    ratio = last_s / median(direct)
+    return skipped.judged(
+        measured=ratio,
+        passed=ratio <= CONCURRENT_OVERHEAD,
+        evidence=f"{label(run)}: the last one done after {seconds(last_s)}; one direct pull at the"
+        f" same bandwidth took {_spread(direct)}; nothing is unpacked",
+    )
+
+
+def _http(runs: Sequence[ArmRun], arm: str) -> list[ArmRun]:
+    return [run for run in runs if (run.arm, run.pattern) == (arm, "concurrent-http")]
+
+
+def _last_done_s(run: ArmRun) -> float:
+    return max(one.finished_s for one in run.clients) - min(one.started_s for one in run.clients)
 
 
 def _worst_of(count: int, what: str) -> str:

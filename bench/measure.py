@@ -9,13 +9,17 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import provenance, scenarios, upstream
 from bench.arms import Site
+from bench.criteria import check_skips
+from bench.hub import RECIPE
 from bench.keeping import KeepingEngine
 from bench.manifests import Target, describe
+from bench.parallel import at_once
 from bench.runner import Runner
 from bench.samples import Meta, Samples
 from vmreg import images
@@ -25,7 +29,7 @@ from vmreg.vms.image import ensure_vm_image
 from vmreg.vms.interrupts import unwinding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bench.progress import Progress
     from bench.upstream import Upstream
@@ -41,6 +45,7 @@ class Options:
     :param image: as ``docker pull`` takes it.
     :param upstream: ``embedded`` or ``docker.io``.
     :param keep: leave what the failed, or the last, step started.
+    :param allowed_skips: criteria that may be skipped without failing the run.
     :param arguments: the command line, for the record.
     """
 
@@ -49,6 +54,7 @@ class Options:
     upstream: str
     profile: str
     keep: bool
+    allowed_skips: tuple[str, ...]
     arguments: tuple[str, ...]
 
 
@@ -67,11 +73,13 @@ def measure(options: Options, progress: Progress) -> Samples:
     :raises UsageError: an option is wrong; nothing was started.
     :raises VmregError: something did not start, or a client could not pull.
     """
+    check_skips(options.allowed_skips)
     chosen = scenarios.profile(options.profile)
     plan = scenarios.steps(chosen, vms=options.vms)
     repository, tag = parse_image(options.image)
     started_at = datetime.now(UTC)
     with _place(options, progress) as place:
+        _prepare(options, place.engine, progress)
         hub = upstream.open_upstream(
             options.upstream,
             place.engine,
@@ -81,7 +89,6 @@ def measure(options: Options, progress: Progress) -> Samples:
             scale=chosen.scale,
             progress=progress.say,
         )
-        _prepare(place.engine, progress)
         with hub as opened, place.engine.holding_at_end(last=False):
             target = Target(endpoint=opened.endpoint, repository=repository, reference=tag)
             runner = _runner(place, opened, target, options.image, progress)
@@ -163,11 +170,18 @@ def _sweep(engine: Engine, name: str) -> None:
         engine.remove_network(network)
 
 
-def _prepare(engine: Engine, progress: Progress) -> None:
-    """Make sure of the images before anything is timed."""
-    ensure_vm_image(engine, progress=progress.say)
-    for pin in (images.REGISTRY_PIN, images.NGINX_PIN):
-        images.ensure(engine, recipe=images.COMPONENTS, pinned=pin, progress=progress.say)
+def _prepare(options: Options, engine: Engine, progress: Progress) -> None:
+    """Make sure of all images before anything is timed; builds keep one core each busy."""
+    say = progress.say
+
+    def components() -> None:
+        for pin in (images.REGISTRY_PIN, images.NGINX_PIN):
+            images.ensure(engine, recipe=images.COMPONENTS, pinned=pin, progress=say)
+
+    jobs: list[Callable[[], object]] = [partial(ensure_vm_image, engine, progress=say), components]
+    if options.upstream == "embedded":
+        jobs.append(partial(images.ensure, engine, recipe=RECIPE, pull=False, progress=say))
+    at_once(jobs, name="image")
 
 
 def _runner(
@@ -208,4 +222,5 @@ def _meta(
         bandwidth_bytes_s=chosen.bandwidth_bytes_s if embedded else None,
         image=options.image,
         scale=chosen.scale if embedded else 1.0,
+        allowed_skips=options.allowed_skips,
     )

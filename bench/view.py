@@ -137,6 +137,8 @@ def quantity(value: float | None, unit: str) -> str:
         return NOTHING
     if unit == "share":
         return percent(value)
+    if unit == "seconds":
+        return seconds(value)
     return f"{value:.4f} ×" if unit == "ratio" else f"{value:g} {unit}"  # noqa: RUF001 - as above
 
 

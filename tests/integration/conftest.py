@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+ACCOUNT = ("ann", "it's a secret")
 SCALE = 0.02  # node:20 is 8 MB then, with layers of one slice and of several
 
 
@@ -53,7 +54,13 @@ def hub(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hu
     folder = tmp_path_factory.mktemp("hub")
     name = f"test-hub-{uuid.uuid4().hex[:8]}"
     with Hub.start(
-        engine, name=name, network=f"{name}-net", state=folder, cache=folder / "c", scale=SCALE
+        engine,
+        name=name,
+        network=f"{name}-net",
+        state=folder,
+        cache=folder / "c",
+        scale=SCALE,
+        credentials=ACCOUNT,
     ) as running:
         yield running
 

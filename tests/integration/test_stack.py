@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.conftest import ACCOUNT
 from vmreg import ports, serving, status, waiting
 from vmreg.errors import HostError, VmregError
 from vmreg.stack import Stack, owner
@@ -16,6 +17,7 @@ from vmreg.store import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from bench.hub import Hub
     from tests.integration.conftest import Registry
@@ -224,3 +226,23 @@ def test_an_interrupted_replacement_is_settled_by_the_next_start(registry: Regis
 def test_an_address_of_another_host_is_refused(make_registry: Callable[..., Registry]) -> None:
     with pytest.raises(HostError, match="not an address of this host"):
         make_registry(bind="192.0.2.7")
+
+
+def test_an_account_opens_its_private_images_to_the_listed_repositories_alone(
+    make_registry: Callable[..., Registry], tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(ACCOUNT[1])
+    secret.chmod(0o600)
+    registry = make_registry(
+        credentials__username=ACCOUNT[0],
+        credentials__password_file=str(secret),
+        repositories="acme/*",
+    )
+
+    assert registry.edge.pull("acme/private:latest")
+    assert registry.edge.manifest("library/node", "20").status == 404
+    assert make_registry().edge.manifest("acme/private", "latest").status == 404
+    assert ACCOUNT[1] not in "".join(
+        registry.stack.engine.logs(container(registry, role).id) for role in ("proxy", "storage")
+    )

@@ -113,7 +113,8 @@ def run(
 ) -> ArmRun:
     """One arm's run; ``times`` stretches what the hub sent to the cache."""
     sequential = pattern == "sequential"
-    cold_s = 9.0 if sequential else 9.0 + 0.3 * vms
+    http = pattern in {"concurrent-http", "first-killed"}
+    cold_s = 9.0 if sequential else 9.0 + (0.03 if http else 0.3) * vms
     clients: list[ClientSample] = []
     requests: list[UpstreamRequest] = []
     now_s = 0.0
@@ -126,7 +127,7 @@ def run(
                 arm=arm,
                 started_s=now_s,
                 pull_s=pull_s,
-                http=pattern in {"concurrent-http", "first-killed"},
+                http=http,
                 killed=pattern == "first-killed" and number == 0,
             )
         )
@@ -161,6 +162,7 @@ def whole(vms: int) -> tuple[ArmRun, ...]:
     patterns: tuple[Pattern, ...] = ("sequential", "concurrent")
     return (
         *(run(arm, pattern, vms) for pattern in patterns for arm in arms),
+        run("direct", "concurrent-http", 1),
         run("vmreg", "concurrent-http", vms),
         run("vmreg", "first-killed", vms),
     )

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.criteria import Criterion, CriterionId, Status, judge, unmet
+from bench.criteria import Criterion, CriterionId, Status, check_skips, judge, unmet
 from tests.unit import fabricate
+from vmreg.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.samples import ArmRun, Pattern
@@ -21,6 +22,8 @@ IDS = (
     "nothing-silent",
     "digests-match",
     "cold-pull-overhead",
+    "first-byte-streamed",
+    "concurrent-pull-overhead",
 )
 
 
@@ -48,7 +51,7 @@ def test_a_good_run_passes_everything_in_a_fixed_order() -> None:
     assert tuple(c.id for c in verdict.criteria) == IDS
     assert {c.status for c in verdict.criteria} == {"pass"}
     assert verdict.exit_code == 0
-    assert verdict.summary == "6 criteria: 6 passed"
+    assert verdict.summary == "8 criteria: 8 passed"
 
 
 @given(vmreg_bytes=st.integers(0, 2 * UNIQUE), vms=st.integers(6, 40))
@@ -182,6 +185,43 @@ def test_one_arm_alone_cannot_be_compared(only: str) -> None:
     assert criterion("cold-pull-overhead", *runs).status == "skip"
 
 
+@given(wait_s=st.floats(0.0, 3.0))
+def test_the_slowest_first_byte_is_judged_at_one_second(wait_s: float) -> None:
+    run = fabricate.run("vmreg", "concurrent-http", 3)
+    late = run.clients[1].first_bytes[4]
+    late = dataclasses.replace(late, asked_s=1.0, hub_s=2.0, came_s=2.0 + wait_s)
+    client = dataclasses.replace(run.clients[1], first_bytes=(late,))
+    quick = tuple(dataclasses.replace(one, first_bytes=()) for one in run.clients)
+    found = criterion(
+        "first-byte-streamed",
+        dataclasses.replace(run, clients=(quick[0], client, quick[2])),
+    )
+    assert found.measured == pytest.approx(wait_s)
+    assert found.status == ("pass" if (found.measured or 0) <= 1 else "fail")
+
+
+@given(ratio=st.floats(0.5, 2.0))
+def test_the_last_of_many_may_take_a_quarter_longer(ratio: float) -> None:
+    direct = lasting(fabricate.run("direct", "concurrent-http", 1), 10.0)
+    cached = lasting(fabricate.run("vmreg", "concurrent-http", 3), 1.0, 10.0 * ratio, 2.0)
+    crowd = lasting(fabricate.run("vmreg", "concurrent-http", 4), 1.0, 99.0, 2.0, 3.0)
+    found = criterion("concurrent-pull-overhead", direct, cached, crowd, fabricate.run(vms=3))
+    assert found.measured == pytest.approx(ratio)
+    assert found.status == ("pass" if (found.measured or 0) <= 1.25 else "fail")
+
+
+def test_pairs_of_single_pulls_are_preferred_to_pulls_in_a_row() -> None:
+    rows = [lasting(fabricate.run(arm, vms=2), 50.0, 50.0) for arm in ("direct", "vmreg")]
+    pair = [lasting(fabricate.run("direct", vms=1), 10.0), lasting(fabricate.run(vms=1), 10.1)]
+    assert criterion("cold-pull-overhead", *rows, *pair).measured == pytest.approx(1.01)
+
+
+def test_only_criteria_may_be_skipped() -> None:
+    check_skips(IDS)
+    with pytest.raises(UsageError, match="--allow-skip nothing is no criterion"):
+        check_skips(("digests-match", "nothing"))
+
+
 def _with(name: CriterionId, status: Status) -> Criterion:
     measured = None if status == "skip" else 1.0
     return Criterion(
@@ -196,7 +236,9 @@ def _with(name: CriterionId, status: Status) -> Criterion:
 
 
 @given(
-    statuses=st.lists(st.sampled_from(["pass", "fail", "skip"]), min_size=6, max_size=6),
+    statuses=st.lists(
+        st.sampled_from(["pass", "fail", "skip"]), min_size=len(IDS), max_size=len(IDS)
+    ),
     allowed=st.sets(st.sampled_from(IDS)),
 )
 def test_a_skip_is_never_a_pass(statuses: list[Status], allowed: set[str]) -> None:
@@ -214,11 +256,11 @@ def test_a_skip_ends_with_six_unless_it_was_allowed() -> None:
     verdict = judge(fabricate.samples(*runs))
     assert verdict.exit_code == 6
     assert verdict.summary == (
-        "6 criteria: 5 passed, 1 skipped; not met: hub-bytes-saved (a skip is not a pass)"
+        "8 criteria: 7 passed, 1 skipped; not met: hub-bytes-saved (a skip is not a pass)"
     )
     allowed = judge(fabricate.samples(*runs, allowed_skips=("hub-bytes-saved",)))
     assert allowed.exit_code == 0
-    assert allowed.summary == "6 criteria: 5 passed, 1 skipped"
+    assert allowed.summary == "8 criteria: 7 passed, 1 skipped"
 
 
 def test_leave_to_skip_is_no_leave_to_fail() -> None:

@@ -65,7 +65,7 @@ def test_rendering_again_gives_the_same_bytes(folder: Path) -> None:
 def test_savings_keep_the_contract(folder: Path) -> None:
     document = json.loads((folder / "savings.json").read_text())
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert len({criterion["id"] for criterion in document["criteria"]}) == 6
+    assert len({criterion["id"] for criterion in document["criteria"]}) == 8
     vmreg = next(arm for arm in document["arms"] if arm["arm"] == "vmreg")
     assert vmreg["upstream_bytes"] == vmreg["unique_bytes"] == fabricate.UNIQUE_BYTES
     assert len(vmreg["pull_s"]) == vmreg["vms"] == 10
@@ -77,7 +77,7 @@ def test_skips_and_uncounted_requests_keep_the_contract_too(tmp_path: Path) -> N
     document = json.loads((made / "savings.json").read_text())
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert document["arms"][0]["quota_requests"] is None
-    assert [c["status"] for c in document["criteria"]].count("skip") == 5
+    assert [c["status"] for c in document["criteria"]].count("skip") == 7
     assert verdict.exit_code == 6
 
 
@@ -112,7 +112,7 @@ def test_the_page_has_criteria_first_then_charts_then_figures(folder: Path) -> N
     places = [page.index(f"<h2>{name}</h2>") for name in ("Criteria", "Charts", "Runs")]
     assert places == sorted(places)
     assert page.count("<svg") == len(CHARTS)
-    assert page.count('<span class="badge pass">passed</span>') == 6
+    assert page.count('<span class="badge pass">passed</span>') == 8
     assert "90.0 %" in page
 
 
@@ -158,13 +158,13 @@ def test_junit_tells_failures_from_skips(tmp_path: Path) -> None:
     suite = ET.fromstring((made / "junit.xml").read_bytes())  # noqa: S314 - our own file
     cases = {case.attrib["name"]: case for case in suite.iter("testcase")}
     assert set(cases) == {criterion.id for criterion in verdict.criteria}
-    assert suite.attrib["tests"] == "6"
+    assert suite.attrib["tests"] == "8"
     failure = cases["nothing-silent"].find("failure")
     assert failure is not None
     assert "the egress received 1 B" in (failure.text or "")
     assert suite.attrib["failures"] == "1"
     assert cases["hub-bytes-saved"].find("skipped") is not None
-    assert suite.attrib["skipped"] == str(len(suite.findall(".//skipped"))) == "3"
+    assert suite.attrib["skipped"] == str(len(suite.findall(".//skipped"))) == "5"
     assert cases["digests-match"].find("failure") is None
 
 
