@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 
 from vmreg.cli.common import Table, command, print_table, say
-from vmreg.errors import CriterionError, VmregError
+from vmreg.errors import CriterionError, UsageError, VmregError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from invoke.context import Context
 
+    from bench import criteria as savings_criteria
+    from bench import throughput as throughput_criteria
     from bench.criteria import Verdict
     from bench.samples import Samples
 
 REPORTS = "reports"
 SHOWN_FINDINGS = 20
+MOST_CLIENTS = 32
+QUIETLY = "Timings need a host that does nothing else: run it again then."
 
 
 @command(
@@ -77,6 +81,43 @@ def savings(  # noqa: PLR0917 - Invoke makes options of them
     _judge(taken, verdict, folder)
 
 
+@command(
+    help={
+        "rounds": "how often each server is asked, in turn",
+        "clients": "how many clients ask at once",
+        "output": "folder for the run's own folder",
+    }
+)
+def throughput(context: Context, rounds: int = 9, clients: int = 4, output: str = REPORTS) -> None:
+    """Measure how fast warm blobs come, against a static nginx and a plain registry:2.
+
+    Takes a minute or two. Exits with 0 when both criteria passed, else with 6.
+    """
+    del context
+    from datetime import UTC, datetime  # noqa: PLC0415 - start-up time
+
+    from bench import progress, report  # noqa: PLC0415 - as above
+    from bench import throughput as subject  # noqa: PLC0415 - as above
+
+    if rounds < 1 or not 1 <= clients <= MOST_CLIENTS:
+        raise UsageError(
+            brief=f"--rounds {rounds} --clients {clients} cannot be measured",
+            resolution=f"At least 1 round, and 1 to {MOST_CLIENTS} clients.",
+        )
+    started_at = datetime.now(UTC)
+    with progress.choose() as shown:
+        seen = subject.measure(rounds=rounds, clients=clients, scale=subject.SCALE, progress=shown)
+    folder = report.new_folder(Path(output), started_at=started_at, kind="throughput")
+    path = folder / subject.FILE_NAME
+    path.write_text(subject.to_json(seen), encoding="utf-8")
+    criteria = subject.judge(seen)
+    _print(criteria)
+    say(f"report: {path.resolve()}")
+    missed = [one.id for one in criteria if one.status != "pass"]
+    if missed:
+        raise CriterionError(brief=f"not met: {', '.join(missed)}", resolution=QUIETLY)
+
+
 @command(positional=["run"], help={"run": "a run's folder, such as reports/latest"})
 def render(context: Context, run: str = f"{REPORTS}/latest") -> None:
     """Render a run's reports again from its samples, and print the criteria."""
@@ -95,6 +136,13 @@ def _words(vms: int, image: str, upstream: str, profile: str, *, keep: bool) -> 
 
 
 def _show(verdict: Verdict, folder: Path) -> None:
+    _print(verdict.criteria)
+    sys.stdout.flush()
+    say(verdict.summary)
+    say(f"report: {(folder / 'savings.html').resolve()}")
+
+
+def _print(criteria: Sequence[savings_criteria.Criterion | throughput_criteria.Criterion]) -> None:
     rows = tuple(
         (
             one.id,
@@ -103,13 +151,10 @@ def _show(verdict: Verdict, folder: Path) -> None:
             f"{one.threshold:g} {one.unit}",
             one.evidence,
         )
-        for one in verdict.criteria
+        for one in criteria
     )
     columns = ("criterion", "status", "measured", "threshold", "evidence")
     print_table(Table(columns=columns, rows=rows))
-    sys.stdout.flush()
-    say(verdict.summary)
-    say(f"report: {(folder / 'savings.html').resolve()}")
 
 
 def _judge(taken: Samples, verdict: Verdict, folder: Path) -> None:
@@ -130,10 +175,9 @@ def _judge(taken: Samples, verdict: Verdict, folder: Path) -> None:
     if verdict.exit_code:
         raise CriterionError(
             brief=verdict.summary,
-            resolution=f"Read the evidence in {folder / 'savings.html'}, then run it again "
-            "on a quiet host.",
+            resolution=f"Read the evidence in {folder / 'savings.html'}. {QUIETLY}",
         )
 
 
-ns = Collection("bench", savings)
+ns = Collection("bench", savings, throughput)
 ns.add_task(render, name="report")

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import provenance, scenarios, upstream
-from bench.arms import Site
 from bench.criteria import check_skips
-from bench.hub import RECIPE
-from bench.keeping import KeepingEngine
 from bench.manifests import Target, describe
-from bench.parallel import at_once
+from bench.place import Place, cache_folder, open_place, prepare, site
 from bench.runner import Runner
 from bench.samples import Meta, Samples
-from vmreg import images
 from vmreg.errors import UsageError
 from vmreg.vms.docker import DockerProvider
-from vmreg.vms.image import ensure_vm_image
-from vmreg.vms.interrupts import unwinding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from bench.progress import Progress
     from bench.upstream import Upstream
-    from vmreg.engine import Engine
-
-OWNER = "vmreg-bench"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +40,6 @@ class Options:
     arguments: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where a run takes place: an engine, a name that is its own, a scratch folder."""
-
-    engine: KeepingEngine
-    name: str
-    folder: Path
-
-
 def measure(options: Options, progress: Progress) -> Samples:
     """Take every step of a run and return its samples.
 
@@ -78,8 +51,8 @@ def measure(options: Options, progress: Progress) -> Samples:
     plan = scenarios.steps(chosen, vms=options.vms)
     repository, tag = parse_image(options.image)
     started_at = datetime.now(UTC)
-    with _place(options, progress) as place:
-        _prepare(options, place.engine, progress)
+    with open_place(progress, keep=options.keep) as place:
+        prepare(place.engine, progress, embedded=options.upstream == "embedded")
         hub = upstream.open_upstream(
             options.upstream,
             place.engine,
@@ -121,82 +94,11 @@ def parse_image(text: str) -> tuple[str, str]:
     return (name if slash else f"library/{name}"), tag or "latest"
 
 
-def cache_folder() -> Path:
-    """Return where generated images are kept from run to run: below ``XDG_CACHE_HOME``."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "vmreg"
-
-
-@contextmanager
-def _place(options: Options, progress: Progress) -> Iterator[_Place]:
-    """Yield where a run can take place, and remove all that is left there at the end."""
-    engine = KeepingEngine.connect(owner=OWNER)
-    engine.wanted = options.keep
-    name = f"bench-{uuid.uuid4().hex[:6]}"
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache_folder()))
-    with unwinding() as interrupts:
-        _mention_leftovers(engine, progress)
-        try:
-            yield _Place(engine=engine, name=name, folder=folder)
-        finally:
-            interrupts.hold()
-            if engine.holding:
-                progress.say(
-                    f"kept, with the logs in {folder}; to remove it later: "
-                    f"{engine.how_to_remove()}; rm -r {folder}"
-                )
-            else:
-                _sweep(engine, name)
-                shutil.rmtree(folder, ignore_errors=True)
-            engine.close()
-
-
-def _mention_leftovers(engine: Engine, progress: Progress) -> None:
-    others = engine.list()
-    if others:
-        progress.say(
-            f"{len(others)} containers of another run are there ({others[0].name}, ...); if none "
-            f"is running: docker rm --force --volumes {' '.join(one.name for one in others)}"
-        )
-
-
-def _sweep(engine: Engine, name: str) -> None:
-    """Remove what an interrupted teardown left; normally there is nothing."""
-    for container in engine.list():
-        if name in container.name:
-            engine.remove(container.id)
-    for network in (f"{name}-net", f"{name}-cache", f"{name}-cache-inside"):
-        engine.remove_network(network)
-
-
-def _prepare(options: Options, engine: Engine, progress: Progress) -> None:
-    """Make sure of all images before anything is timed; builds keep one core each busy."""
-    say = progress.say
-
-    def components() -> None:
-        for pin in (images.REGISTRY_PIN, images.NGINX_PIN):
-            images.ensure(engine, recipe=images.COMPONENTS, pinned=pin, progress=say)
-
-    jobs: list[Callable[[], object]] = [partial(ensure_vm_image, engine, progress=say), components]
-    if options.upstream == "embedded":
-        jobs.append(partial(images.ensure, engine, recipe=RECIPE, pull=False, progress=say))
-    at_once(jobs, name="image")
-
-
 def _runner(
-    place: _Place, opened: Upstream, target: Target, reference: str, progress: Progress
+    place: Place, opened: Upstream, target: Target, reference: str, progress: Progress
 ) -> Runner:
-    site = Site(
-        engine=place.engine,
-        name=place.name,
-        folder=place.folder,
-        network=opened.network,
-        ca_file=opened.ca_file,
-        upstream=opened.endpoint,
-    )
     return Runner(
-        site=site,
+        site=site(place, opened),
         upstream=opened,
         provider=DockerProvider(place.engine),
         reference=reference,

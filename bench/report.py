@@ -30,7 +30,7 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_RUNS_PER_SECOND = 100
 
 
-def new_folder(reports: Path, *, started_at: datetime) -> Path:
+def new_folder(reports: Path, *, started_at: datetime, kind: str = "savings") -> Path:
     """Make and return an empty folder for a run, named after its start in UTC.
 
     Two runs of the same second get folders of their own.
@@ -39,7 +39,7 @@ def new_folder(reports: Path, *, started_at: datetime) -> Path:
     """
     stamp = started_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1, MOST_RUNS_PER_SECOND):
-        folder = reports / (f"{stamp}-savings" + (f"-{number}" if number > 1 else ""))
+        folder = reports / (f"{stamp}-{kind}" + (f"-{number}" if number > 1 else ""))
         try:
             folder.mkdir(parents=True)
         except FileExistsError:

@@ -26,6 +26,7 @@ EDGE_PORT = 5000
 NAME_PATTERN = "[a-z0-9][a-z0-9._/-]*"
 SLICE = "1m"
 DRAIN_S = 20
+QUIT_S = 3
 MIN_FREE_BYTES = 1_000_000_000
 LOG_BYTES = 100_000_000
 HTTPS_PORT = 443
@@ -124,7 +125,7 @@ def proxy(settings: Settings, facts: HostFacts, image: str) -> Part:
             for address in facts.addresses
         ),
         stop_signal="SIGQUIT",
-        stop_timeout_s=DRAIN_S + 5,
+        stop_timeout_s=QUIT_S + 5,
     )
     return _part("proxy", state, files, spec, (settings.registry.upstream.network,))
 
@@ -170,7 +171,7 @@ def nginx_conf(settings: Settings, facts: HostFacts) -> str:
     return templates.render(
         "nginx.conf.j2",
         workers="auto",
-        drain_s=DRAIN_S,
+        quit_s=QUIT_S,
         resolver="127.0.0.11",
         relays=relays(settings),
         fetch_bytes=registry.fetch_size,

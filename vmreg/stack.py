@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmreg import images, plan, ports, serving, store, waiting
+from vmreg import draining, images, plan, ports, serving, store, waiting
 from vmreg.errors import HostError, VmregError
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ class Stack:
         self._make_folders()
         with self.locked():
             found = [one for role in ("proxy", "storage") for one in self._of_role(role)]
+            self._drain(progress)
             for container in found:
                 progress(f"stopping {container.name}")
-                self.engine.stop(container.id, timeout_s=plan.DRAIN_S + 5)
+                self.engine.stop(container.id, timeout_s=plan.QUIT_S + 5)
                 self.engine.remove(container.id)
             self.engine.remove_network(plan.inside_network(self.settings))
             self.engine.remove_network(self.settings.network_name)
@@ -178,6 +179,7 @@ class Stack:
         if any(part.role == "proxy" for part in changed):
             self._check_nginx(changed[0])
             self._check_port()
+        self._drain(progress)
         try:
             for part in changed:
                 progress(f"starting {part.spec.name}")
@@ -190,10 +192,17 @@ class Stack:
             self.engine.remove(part.spec.name + PREVIOUS)
         self._prune_files(wanted)
 
+    def _drain(self, progress: Callable[[str], None]) -> None:
+        proxy = self.container("proxy")
+        if proxy is None or not proxy.running:
+            return
+        if not draining.drain(self.engine, proxy.id, timeout_s=plan.DRAIN_S):
+            progress(f"transfers that last longer than {plan.DRAIN_S} s are cut off")
+
     def _replace(self, part: plan.Part) -> None:
         name = part.spec.name
         if self.engine.find(name) is not None:
-            self.engine.stop(name, timeout_s=plan.DRAIN_S + 5)
+            self.engine.stop(name, timeout_s=plan.QUIT_S + 5)
             self.engine.rename(name, name + PREVIOUS)
         made = self.engine.create(part.spec)
         if part.role == "proxy":

@@ -122,8 +122,8 @@ def test_a_part_has_the_files_that_it_runs() -> None:
 def test_the_engine_waits_longer_than_nginx_drains() -> None:
     spec = parts()[0].spec
     assert spec.stop_signal == "SIGQUIT"
-    assert f"worker_shutdown_timeout {plan.DRAIN_S}s;" in conf(settings_of())
-    assert spec.stop_timeout_s > plan.DRAIN_S
+    assert f"worker_shutdown_timeout {plan.QUIT_S}s;" in conf(settings_of())
+    assert spec.stop_timeout_s > plan.QUIT_S
 
 
 def test_a_part_is_labelled_with_its_instance_role_and_digest() -> None:
