@@ -11,7 +11,7 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from bench import cli, place, samples, scenarios
+from bench import cli, place, samples, scenarios, throughput
 from vmreg.engine import Engine
 
 if TYPE_CHECKING:
@@ -115,3 +115,21 @@ def test_a_wrong_option_is_refused_before_anything_starts(
         cli.savings(Context(), **options, output=str(tmp_path))
     assert ended.value.code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_throughput_is_measured_against_servers_of_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throughput, "SCALE", 0.02)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    try:
+        cli.throughput(Context(), rounds=2, clients=2, output=str(tmp_path / "reports"))
+    except Exit as missed:
+        assert missed.code == 6  # noqa: PT017 - how fast is not what is tested
+    (path,) = (tmp_path / "reports").glob("*-throughput/throughput.json")
+    document = json.loads(path.read_text())
+    assert [one["server"] for one in document["rounds"]] == [
+        *("vmreg", "registry2", "static"),
+        *("registry2", "static", "vmreg"),
+    ]
+    assert {one["total_bytes"] for one in document["rounds"]} == {2 * document["blob_bytes"]}
