@@ -311,9 +311,9 @@ def _first_byte_streamed(runs: Sequence[ArmRun]) -> Criterion:
         measured=None,
         threshold=FIRST_BYTE_LAG_S,
         unit="seconds",
-        evidence="no HTTP clients pulled through vmreg from a hub whose first bytes were logged",
+        evidence="no HTTP clients at once pulled through vmreg from a hub that logs first bytes",
     )
-    chosen = [(lag, run) for run in _http(runs, "vmreg") for lag in lags(run)]
+    chosen = [(lag, run) for run in _crowds(runs) for lag in lags(run)]
     if not chosen:
         return skipped
     worst_s, run = max(chosen, key=lambda one: one[0])
@@ -335,10 +335,9 @@ def _concurrent_pull_overhead(runs: Sequence[ArmRun]) -> Criterion:
         unit="ratio",
         evidence="needs several HTTP clients through vmreg and one direct",
     )
-    # More clients than that are there to count bytes: the host's cores, not the cache, limit them.
-    most = max((run.vms for run in runs if run.pattern in {"sequential", "concurrent"}), default=0)
-    chosen = [run for run in _http(runs, "vmreg") if 1 < run.vms <= most]
-    direct = [run.clients[0].pull_s for run in _http(runs, "direct") if run.vms == 1]
+    chosen = _crowds(runs)
+    http = [run for run in runs if run.pattern == "concurrent-http"]
+    direct = [run.clients[0].pull_s for run in http if (run.arm, run.vms) == ("direct", 1)]
     if not chosen or not direct or median(direct) <= 0:
         return skipped
     last_s, run = max(((_last_done_s(run), run) for run in chosen), key=lambda one: one[0])
@@ -351,8 +350,17 @@ def _concurrent_pull_overhead(runs: Sequence[ArmRun]) -> Criterion:
     )
 
 
-def _http(runs: Sequence[ArmRun], arm: str) -> list[ArmRun]:
-    return [run for run in runs if (run.arm, run.pattern) == (arm, "concurrent-http")]
+def _crowds(runs: Sequence[ArmRun]) -> list[ArmRun]:
+    """Return the runs whose timing is judged: HTTP clients at once, as many as there were VMs.
+
+    More clients than that are there to count bytes: the host's cores limit them, not the cache.
+    """
+    most = max((run.vms for run in runs if run.pattern in {"sequential", "concurrent"}), default=0)
+    return [
+        run
+        for run in runs
+        if (run.arm, run.pattern) == ("vmreg", "concurrent-http") and 1 < run.vms <= most
+    ]
 
 
 def _last_done_s(run: ArmRun) -> float:
