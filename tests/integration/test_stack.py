@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import socketserver
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +16,7 @@ from tests.integration.conftest import ACCOUNT
 from vmreg import ports, serving, status, waiting
 from vmreg.errors import HostError, VmregError
 from vmreg.stack import Stack, owner
-from vmreg.store import digest_of
+from vmreg.store import blob_path, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,3 +249,37 @@ def test_an_account_opens_its_private_images_to_the_listed_repositories_alone(
     assert ACCOUNT[1] not in "".join(
         registry.stack.engine.logs(container(registry, role).id) for role in ("proxy", "storage")
     )
+
+
+def test_a_blob_that_lands_while_storage_stumbles_is_served(
+    registry: Registry, healthy_hub: Hub
+) -> None:
+    """Storage writes links in place, and answers 500 to whoever reads one that is half there."""
+    content = healthy_hub.name.encode()
+    digest = digest_of(content)
+    registry.stack.engine.stop(container(registry, "storage").id, timeout_s=5)
+
+    class Stumbling(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = blob_path(registry.stack.state / "data", digest)
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+            for made in (path, path.parent, path.parent.parent):
+                os.chown(made, *owner())
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    address = registry.stack.state / "run" / "storage.sock"
+    address.unlink(missing_ok=True)
+    with socketserver.UnixStreamServer(str(address), Stumbling) as server:
+        address.chmod(0o777)
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        answer = registry.edge.blob("library/node", digest)
+        thread.join()
+
+    assert (answer.status, answer.body) == (200, content)
+    assert answer.headers["docker-content-digest"] == digest
+    assert registry.edge.blob("library/node", digest_of(b"absent")).status == 504
