@@ -36,11 +36,14 @@ def drain(engine: Engine, proxy: str, *, timeout_s: float) -> bool:
         return False
 
 
-def transfers(engine: Engine, proxy: str) -> int:
-    """Return how many answers a proxy is sending now, those between its own servers included."""
+def transfers(engine: Engine, proxy: str) -> int | None:
+    """Return how many answers a proxy is sending now, those between its own servers included.
+
+    ``None`` when it is too busy to say, 0 when it is gone.
+    """
     try:
         done = engine.exec(proxy, ["timeout", "2", "wget", "-q", "-O", "-", ACTIVITY_URL])
     except VmregError:
         return 0
     found = WRITING.search(done.output)
-    return int(found[1]) - 1 if found else 0  # one of them is this very answer
+    return int(found[1]) - 1 if found else None  # one of them is this very answer

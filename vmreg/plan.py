@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -183,6 +184,7 @@ def nginx_conf(settings: Settings, facts: HostFacts) -> str:
         manifest_types=store.MANIFEST_TYPES,
         clients=facts.clients,
         inside=facts.inside,
+        inside_gateway=str(ip_network(facts.inside)[1]),
         tag_freshness_s=max(1, round(registry.tag_freshness.total_seconds())),
         # Storage asks twice, and the edge once more for the reason: all within the timeout.
         patience_s=max(1, round(timeout_s * 0.4)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vmreg import draining, images, plan, ports, serving, store, waiting
 from vmreg.errors import HostError, VmregError
+from vmreg.ownership import refuse_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ class Stack:
         began = time.monotonic()
         self._make_folders()
         with self.locked():
+            refuse_strangers(self.engine, self._names())
             self._settle_leftovers()
             wanted = self.wanted(progress=progress)
             actions = self.actions(wanted)
@@ -227,6 +229,10 @@ class Stack:
     def _is_new(self, part: plan.Part) -> bool:
         found = self.container(part.role)
         return found is not None and found.labels.get(plan.CONFIG_LABEL) == part.digest
+
+    def _names(self) -> list[str]:
+        names = (self.settings.proxy_name, self.settings.storage_name)
+        return [name + suffix for name in names for suffix in ("", PREVIOUS, "-check")]
 
     def _settle_leftovers(self) -> None:
         """Finish what an interrupted start left: the older container counts if it is alone."""

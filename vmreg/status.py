@@ -186,7 +186,10 @@ def _rate_limit(stack: Stack) -> RateLimit | None:
 
 def _pending(stack: Stack) -> tuple[str, ...]:
     """Say what a start would do, as far as that is known without making anything."""
-    present = stack.planned()
+    try:
+        present = stack.planned()
+    except (VmregError, OSError) as error:  # a password or a file that is missing now
+        return (f"cannot tell: {error}",)
     if present is None:
         names = (stack.settings.proxy_name, stack.settings.storage_name)
         return tuple(f"create {name}" for name in names)

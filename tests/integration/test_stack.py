@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.conftest import ACCOUNT
+from tests.integration.edge import Edge
 from vmreg import ports, serving, status, waiting
+from vmreg.engine import ContainerSpec, Engine
 from vmreg.errors import HostError, VmregError
 from vmreg.stack import Stack, owner
 from vmreg.store import blob_path, digest_of
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from bench.hub import Hub
     from tests.integration.conftest import Registry
-    from vmreg.engine import Container, Engine
+    from vmreg.engine import Container
 
 
 def container(registry: Registry, role: str) -> Container:
@@ -136,6 +138,30 @@ def test_it_runs_with_no_privilege(registry: Registry) -> None:
         assert int(user) == owner()[0] != 0
         assert capabilities.split()[1] == "0000000000000000"
         assert "Read-only file system" in done.errors
+
+
+def test_the_host_itself_is_not_let_in_to_the_egress(registry: Registry) -> None:
+    inside = f"{registry.stack.settings.network_name}-inside"
+    address = container(registry, "proxy").addresses[inside]
+    assert Edge(port=5001, address=address).ask("/token?scope=x").status == 403
+
+
+def test_a_stranger_of_our_name_is_left_alone(
+    make_registry: Callable[..., Registry], registry: Registry, engine: Engine
+) -> None:
+    name = f"test-stranger-{os.getpid()}"
+    other = Engine.connect(owner="test-somebody")
+    image = container(registry, "proxy").image
+    spec = ContainerSpec(name=f"{name}-proxy", image=image, command=("sleep", "60"))
+    made = other.run(spec)
+    try:
+        with pytest.raises(HostError, match="is not ours"):
+            make_registry(instance=name)
+        assert other.inspect(made.id).running
+        assert engine.find(f"{name}-storage") is None
+    finally:
+        other.remove(made.id)
+        other.close()
 
 
 def test_clients_cannot_write_or_reach_the_inside(registry: Registry) -> None:
