@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
 
-    from bench import criteria as savings_criteria
-    from bench import throughput as throughput_criteria
-    from bench.criteria import Verdict
+    from bench.criteria import Criterion, Verdict
     from bench.samples import Samples
 
 REPORTS = "reports"
@@ -66,7 +64,11 @@ def savings(  # noqa: PLR0917 - Invoke makes options of them
         profile=profile,
         keep=keep,
         allowed_skips=tuple(allow_skip or ()),
-        arguments=("bench.savings", *_words(vms, image, upstream, profile, keep=keep)),
+        arguments=(
+            "bench.savings",
+            *_words(vms, image, upstream, profile, keep=keep),
+            *(f"--allow-skip={name}" for name in allow_skip or ()),
+        ),
     )
     with progress.choose() as shown:
         taken = measure(options, shown)
@@ -142,7 +144,7 @@ def _show(verdict: Verdict, folder: Path) -> None:
     say(f"report: {(folder / 'savings.html').resolve()}")
 
 
-def _print(criteria: Sequence[savings_criteria.Criterion | throughput_criteria.Criterion]) -> None:
+def _print(criteria: Sequence[Criterion]) -> None:
     rows = tuple(
         (
             one.id,

@@ -54,7 +54,7 @@ class Criterion:
     :param evidence: the figures it follows from and who counted them, or the reason of a skip.
     """
 
-    id: CriterionId
+    id: str
     title: str
     status: Status
     measured: float | None

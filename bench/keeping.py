@@ -51,9 +51,9 @@ class KeepingEngine(Engine):
         if not self.holding:
             super().remove_network(name)
 
-    def how_to_remove(self) -> str:
-        """Return the commands that remove what was kept."""
-        mine = f"--filter label={OWNER_LABEL}={self.owner}"
+    def how_to_remove(self, name: str) -> str:
+        """Return the commands that remove what was kept of the run of that name."""
+        mine = f"--filter label={OWNER_LABEL}={self.owner} --filter name={name}"
         return (
             f"docker rm --force --volumes $(docker ps --all --quiet {mine}); "
             f"docker network rm $(docker network ls --quiet {mine})"

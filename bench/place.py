@@ -62,7 +62,7 @@ def open_place(progress: Progress, *, keep: bool) -> Iterator[Place]:
             if engine.holding:
                 progress.say(
                     f"kept, with the logs in {folder}; to remove it later: "
-                    f"{engine.how_to_remove()}; rm -r {folder}"
+                    f"{engine.how_to_remove(name)}; rm -r {folder}"
                 )
             else:
                 _sweep(engine, name)

@@ -17,6 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from bench import arms, provenance, pulls, upstream
+from bench.criteria import Criterion
 from bench.manifests import Target, describe
 from bench.parallel import at_once
 from bench.place import cache_folder, open_place, prepare, site
@@ -81,19 +82,6 @@ class Throughput:
     clients: int
     blob_bytes: int
     rounds: tuple[Round, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """A ratio of throughputs with its threshold, as ``criteria`` of the JSON holds it."""
-
-    id: str
-    title: str
-    status: Literal["pass", "fail"]
-    measured: float
-    threshold: float
-    unit: Literal["ratio"]
-    evidence: str
 
 
 def measure(*, rounds: int, clients: int, scale: float, progress: Progress) -> Throughput:

@@ -235,15 +235,11 @@ class Stack:
         return [name + suffix for name in names for suffix in ("", PREVIOUS, "-check")]
 
     def _settle_leftovers(self) -> None:
-        """Finish what an interrupted start left: the older container counts if it is alone."""
-        for role in ("proxy", "storage"):
-            name = getattr(self.settings, f"{role}_name")
-            if self.engine.find(name + PREVIOUS) is None:
-                continue
-            if self.engine.find(name) is None:
+        """Undo what an interrupted start left: the older container has served, a newer may not."""
+        for name in (self.settings.proxy_name, self.settings.storage_name):
+            if self.engine.find(name + PREVIOUS) is not None:
+                self.engine.remove(name)
                 self.engine.rename(name + PREVIOUS, name)
-            else:
-                self.engine.remove(name + PREVIOUS)
 
     def _check_nginx(self, part: plan.Part) -> None:
         """Let nginx read the new configuration before anything that runs is touched.

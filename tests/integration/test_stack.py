@@ -243,12 +243,23 @@ def test_stop_lets_a_transfer_finish_and_keeps_the_data(
     assert (registry.stack.state / "data").is_dir()
 
 
-def test_an_interrupted_replacement_is_settled_by_the_next_start(registry: Registry) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_interrupted_replacement_is_undone_by_the_next_start(
+    registry: Registry,
+    replaced: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     engine, name = registry.stack.engine, registry.stack.settings.proxy_name
+    before = container(registry, "proxy")
     engine.stop(name, timeout_s=5)
     engine.rename(name, name + "-previous")
+    if replaced:  # by one that never came to serve
+        labels = {**before.labels, "vmreg.config": "unproven"}
+        engine.run(
+            ContainerSpec(name=name, image=before.image, command=("sleep", "60"), labels=labels)
+        )
     registry.stack.start()
     assert engine.find(name + "-previous") is None
+    assert container(registry, "proxy").labels == before.labels
     assert serving.fault("127.0.0.1", registry.edge.port) == ""
 
 
