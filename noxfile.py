@@ -19,7 +19,7 @@ nox.options.error_on_external_run = True
 
 def _install_locked(session: nox.Session) -> None:
     """Make the session's environment what ``./inv`` makes of ``.venv``."""
-    session.install("--require-hashes", "--requirement", LOCK)
+    session.install("--no-deps", "--require-hashes", "--requirement", LOCK)
     session.install("--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
 
 
