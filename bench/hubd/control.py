@@ -22,10 +22,10 @@ class Control(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     daemon_threads = True
 
-    def __init__(self, apply: Callable[[dict[str, Any]], None], *, path: str = SOCKET) -> None:
-        """Listen on ``path`` at once; :meth:`serve_forever` answers."""
+    def __init__(self, apply: Callable[[dict[str, Any]], None]) -> None:
+        """Listen at once; :meth:`serve_forever` answers."""
         self.apply = apply
-        super().__init__(path, _Handler)
+        super().__init__(SOCKET, _Handler)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -40,10 +40,10 @@ class _Handler(socketserver.StreamRequestHandler):
             self.wfile.write(b"{}")
 
 
-def send(command: str, *, path: str = SOCKET) -> str:
+def send(command: str) -> str:
     """Send one command, and return the answer."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+        connection.connect(SOCKET)
         connection.sendall(command.encode() + b"\n")
         with connection.makefile() as answer:
             return answer.read()

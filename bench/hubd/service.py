@@ -80,11 +80,11 @@ class Service(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, decider: Decider, faults: Faults, *, path: str = SOCKET) -> None:
-        """Listen on ``path`` at once; :meth:`serve_forever` answers."""
+    def __init__(self, decider: Decider, faults: Faults) -> None:
+        """Listen at once; :meth:`serve_forever` answers."""
         self.decider = decider
         self.faults = faults
-        super().__init__(path, _Handler)
+        super().__init__(SOCKET, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
