@@ -34,12 +34,15 @@ class Recipe:
     :param suite: the Debian release.
     :param packages: what is installed besides the essential set.
     :param hooks: commands that run with the new root as ``$1`` before it is packed.
+    :param rolling: whether the suite is replaced every few days. Its package list may then have
+        expired on a mirror that lags; its signature is checked all the same.
     """
 
     name: str
     suite: str
     packages: tuple[str, ...]
     hooks: tuple[str, ...] = ()
+    rolling: bool = False
 
     @property
     def digest(self) -> str:
@@ -144,6 +147,7 @@ def _mmdebstrap(recipe: Recipe, archive: Path) -> list[str]:
         "--variant=essential",
         f"--include={','.join(recipe.packages)}",
         *(f"--dpkgopt=path-exclude={path}" for path in DROPPED_PATHS),
+        *(['--aptopt=Acquire::Check-Valid-Until "false"'] if recipe.rolling else []),
         *(f"--customize-hook={hook}" for hook in recipe.hooks),
         recipe.suite,
         str(archive),

@@ -13,7 +13,7 @@ from vmreg import waiting
 from vmreg.engine import ContainerSpec, Engine
 from vmreg.errors import NotRunningError, VmregError
 from vmreg.vms.docker import DockerProvider
-from vmreg.vms.image import VM_IMAGE
+from vmreg.vms.image import RELEASES
 from vmreg.vms.provider import VmSpec
 
 if TYPE_CHECKING:
@@ -189,7 +189,9 @@ def test_a_taken_name_is_refused_and_its_vm_left_alone(provider: DockerProvider,
 
 def test_other_peoples_containers_are_not_vms(engine: Engine, provider: DockerProvider) -> None:
     name = f"{NAME}-other"
-    engine.create(ContainerSpec(name=f"vm-{name}", image=VM_IMAGE.reference, command=("true",)))
+    engine.create(
+        ContainerSpec(name=f"vm-{name}", image=RELEASES[0].recipe.reference, command=("true",))
+    )
 
     assert name not in [one.name for one in provider.list()]
     with pytest.raises(NotRunningError):
