@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from vmreg.errors import VmregError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -258,3 +260,16 @@ def archive_of(name: str, content: bytes, *, mode: int) -> bytes:
         entry.size, entry.mode, entry.mtime = len(content), mode, int(time.time())
         tar.addfile(entry, io.BytesIO(content))
     return archive.getvalue()
+
+
+def content_of(archive: bytes) -> bytes:
+    """Return the one file that a tar archive holds.
+
+    :raises VmregError: it holds something else.
+    """
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        entry = tar.next()
+        content = tar.extractfile(entry) if entry is not None and entry.isfile() else None
+        if content is None:
+            raise VmregError(brief="it is not a regular file")
+        return content.read()

@@ -6,7 +6,7 @@ Everything that vmreg starts carries the label :data:`OWNER_LABEL`; nothing with
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,10 +25,12 @@ from vmreg.containers import (
     Mount,
     PublishedPort,
     archive_of,
+    content_of,
     creation,
     publishers_of,
     snapshot,
 )
+from vmreg.engine_errors import engine_errors
 from vmreg.errors import HostError, VmregError
 
 if TYPE_CHECKING:
@@ -48,24 +50,6 @@ __all__ = [
 _MAKING_NETWORKS = threading.Lock()
 NOT_EXECUTED = "OCI runtime exec failed"  # the engine says so where the command's output would be
 POOLS = 4096
-
-
-@contextmanager
-def _engine_errors(doing: str) -> Iterator[None]:
-    """Turn the SDK's errors into ours."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        raise VmregError(
-            brief=f"the Docker engine refused to {doing}",
-            details=str(error.explanation or error),
-        ) from error
-    except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
-        raise HostError(
-            brief=f"the Docker engine did not answer (trying to {doing})",
-            details=str(error),
-            resolution="Check that it runs: docker info",
-        ) from error
 
 
 class Engine:
@@ -104,14 +88,14 @@ class Engine:
 
     def version(self) -> str:
         """Return the engine's own version, such as ``20.10.24``."""
-        with _engine_errors("tell its version"):
+        with engine_errors("tell its version"):
             return str(self._api.version()["Version"])
 
     # images
 
     def image_id(self, reference: str) -> str | None:
         """Return the id of a local image, or ``None`` when it is absent."""
-        with _engine_errors(f"look up the image {reference}"):
+        with engine_errors(f"look up the image {reference}"):
             try:
                 return str(self._client.images.get(reference).id)
             except docker.errors.NotFound:
@@ -122,7 +106,7 @@ class Engine:
 
         :raises VmregError: the pull failed, in the middle too.
         """
-        with _engine_errors(f"pull {reference}"):
+        with engine_errors(f"pull {reference}"):
             for event in self._api.pull(reference, stream=True, decode=True):
                 if "errorDetail" in event:
                     raise VmregError(
@@ -137,7 +121,7 @@ class Engine:
         :raises VmregError: the archive is damaged or a change is not understood.
         """
         repository, _, tag = reference.rpartition(":")
-        with _engine_errors(f"import {reference}"):
+        with engine_errors(f"import {reference}"):
             answer = self._api.import_image_from_file(
                 str(archive), repository=repository, tag=tag, changes=list(changes)
             )
@@ -155,7 +139,7 @@ class Engine:
 
         :raises VmregError: a container uses it.
         """
-        with _engine_errors(f"remove the image {reference}"), suppress(docker.errors.NotFound):
+        with engine_errors(f"remove the image {reference}"), suppress(docker.errors.NotFound):
             self._api.remove_image(reference, force=True)
 
     # networks
@@ -186,7 +170,7 @@ class Engine:
 
         :param internal: its members reach one another and nothing else.
         """
-        with _engine_errors(f"create the network {name}"), _MAKING_NETWORKS:
+        with engine_errors(f"create the network {name}"), _MAKING_NETWORKS:
             present = self._network(name) or self._api.create_network(
                 name,
                 driver="bridge",
@@ -212,11 +196,11 @@ class Engine:
         network = self._network(name)
         if network is None or (network["Labels"] or {}).get(OWNER_LABEL) != self.owner:
             return
-        with _engine_errors(f"remove the network {name}"), suppress(docker.errors.NotFound):
+        with engine_errors(f"remove the network {name}"), suppress(docker.errors.NotFound):
             self._api.remove_network(network["Id"])
 
     def _network(self, name: str) -> Mapping[str, Any] | None:
-        with _engine_errors(f"look up the network {name}"):
+        with engine_errors(f"look up the network {name}"):
             # The engine's own filter also matches longer names.
             found = [one for one in self._api.networks(names=[name]) if one["Name"] == name]
         return found[0] if found else None
@@ -226,12 +210,12 @@ class Engine:
 
         :param aliases: names under which the network's other members resolve it.
         """
-        with _engine_errors(f"connect {container} to {network}"):
+        with engine_errors(f"connect {container} to {network}"):
             self._api.connect_container_to_network(container, network, aliases=list(aliases))
 
     def disconnect_network(self, network: str, container: str) -> None:
         """Detach a container from a network."""
-        with _engine_errors(f"disconnect {container} from {network}"):
+        with engine_errors(f"disconnect {container} from {network}"):
             self._api.disconnect_container_from_network(container, network, force=True)
 
     # containers
@@ -241,7 +225,7 @@ class Engine:
 
         :raises VmregError: the name is taken, the image is missing, or the engine refuses a value.
         """
-        with _engine_errors(f"create {spec.name}"):
+        with engine_errors(f"create {spec.name}"):
             made = self._api.create_container_from_config(  # type: ignore[no-untyped-call]  # the stub
                 creation(spec, owner=self.owner), spec.name
             )
@@ -259,37 +243,37 @@ class Engine:
 
     def start(self, container: str) -> None:
         """Start a created or stopped container; a running one is left alone."""
-        with _engine_errors(f"start {container}"):
+        with engine_errors(f"start {container}"):
             self._api.start(container)
 
     def stop(self, container: str, *, timeout_s: int) -> None:
         """Send the container's stop signal and kill it after ``timeout_s`` seconds."""
-        with _engine_errors(f"stop {container}"):
+        with engine_errors(f"stop {container}"):
             self._api.stop(container, timeout=timeout_s)
 
     def restart(self, container: str, *, timeout_s: int = 10) -> None:
         """Stop and start a container."""
-        with _engine_errors(f"restart {container}"):
+        with engine_errors(f"restart {container}"):
             self._api.restart(container, timeout=timeout_s)
 
     def kill(self, container: str, *, signal: str = "SIGKILL") -> None:
         """Send a signal to the container's first process."""
-        with _engine_errors(f"signal {container}"):
+        with engine_errors(f"signal {container}"):
             self._api.kill(container, signal=signal)
 
     def pause(self, container: str) -> None:
         """Freeze every process of a container."""
-        with _engine_errors(f"pause {container}"):
+        with engine_errors(f"pause {container}"):
             self._api.pause(container)
 
     def unpause(self, container: str) -> None:
         """Undo :meth:`pause`."""
-        with _engine_errors(f"unpause {container}"):
+        with engine_errors(f"unpause {container}"):
             self._api.unpause(container)
 
     def remove(self, container: str) -> None:
         """Kill and remove a container with its anonymous volumes; one that is absent is fine."""
-        with _engine_errors(f"remove {container}"):
+        with engine_errors(f"remove {container}"):
             try:
                 self._api.remove_container(container, force=True, v=True)
             except docker.errors.NotFound:
@@ -300,7 +284,7 @@ class Engine:
 
     def rename(self, container: str, name: str) -> None:
         """Give a container another name."""
-        with _engine_errors(f"rename {container}"):
+        with engine_errors(f"rename {container}"):
             self._api.rename(container, name)
 
     def inspect(self, container: str) -> Container:
@@ -308,12 +292,12 @@ class Engine:
 
         :raises VmregError: there is no such container.
         """
-        with _engine_errors(f"inspect {container}"):
+        with engine_errors(f"inspect {container}"):
             return snapshot(self._api.inspect_container(container))
 
     def find(self, name: str) -> Container | None:
         """Return the container of that exact name or id, whoever owns it, or ``None``."""
-        with _engine_errors(f"look up {name}"):
+        with engine_errors(f"look up {name}"):
             try:
                 found = snapshot(self._api.inspect_container(name))
             except docker.errors.NotFound:
@@ -324,7 +308,7 @@ class Engine:
     def list(self, *, labels: Mapping[str, str] | None = None) -> tuple[Container, ...]:
         """Return our containers, stopped ones too, that carry all ``labels``; by name."""
         wanted = [f"{key}={value}" for key, value in (labels or {}).items()]
-        with _engine_errors("list containers"):
+        with engine_errors("list containers"):
             rows = self._api.containers(
                 all=True, filters={"label": [f"{OWNER_LABEL}={self.owner}", *wanted]}
             )
@@ -333,7 +317,7 @@ class Engine:
 
     def publishers(self, port: int) -> tuple[str, ...]:
         """Return the names of all running containers that publish host TCP port ``port``."""
-        with _engine_errors("list containers"):
+        with engine_errors("list containers"):
             rows = self._api.containers()
         return publishers_of(rows, port)
 
@@ -352,7 +336,7 @@ class Engine:
 
     def follow(self, container: str, *, tail: int = 20) -> Iterator[bytes]:
         """Yield a container's output as it comes, beginning ``tail`` lines back."""
-        with _engine_errors(f"follow {container}"):
+        with engine_errors(f"follow {container}"):
             yield from self._api.logs(container, stream=True, follow=True, tail=tail)
 
     def exec(
@@ -367,7 +351,7 @@ class Engine:
 
         :raises VmregError: the container is not running or the command does not exist.
         """
-        with _engine_errors(f"run {argv[0]} in {container}"):
+        with engine_errors(f"run {argv[0]} in {container}"):
             made = self._api.exec_create(
                 container, list(argv), environment=dict(environment or {}), user=user
             )
@@ -385,7 +369,7 @@ class Engine:
 
         Counted by the engine since the container started; nothing runs in the container.
         """
-        with _engine_errors(f"read the network counters of {container}"):
+        with engine_errors(f"read the network counters of {container}"):
             stats = self._api.stats(container, stream=False, one_shot=True)
         return {
             interface: (int(counted["rx_bytes"]), int(counted["rx_packets"]))
@@ -396,5 +380,17 @@ class Engine:
         """Write one file into a container, running or not; its folder must exist."""
         folder, _, name = path.rpartition("/")
         archive = archive_of(name, content, mode=mode)
-        with _engine_errors(f"write {path} into {container}"):
+        with engine_errors(f"write {path} into {container}"):
             self._api.put_archive(container, folder or "/", archive)
+
+    def read_file(self, container: str, path: str) -> bytes | None:
+        """Return a regular file's content from a container, running or not; ``None`` without it.
+
+        :raises VmregError: it is no regular file.
+        """
+        with engine_errors(f"read {path} in {container}"):
+            try:
+                chunks, _ = self._api.get_archive(container, path)
+                return content_of(b"".join(chunks))
+            except docker.errors.NotFound:
+                return None
