@@ -1,6 +1,6 @@
 #!/bin/sh
 # The first program of a VM, below an init that reaps: makes the cgroups writable, then keeps
-# dockerd running until it is told to stop.
+# dockerd running until it is told to stop. With the argument "dockerless" it only waits for that.
 set -u
 
 say() { printf 'vm: %s\n' "$*" >&2; }
@@ -87,4 +87,10 @@ unlock_network_settings
 delegate_controllers
 trust_certificates
 choose_iptables
+if [ "${1:-}" = dockerless ]; then
+    trap 'exit 0' TERM INT
+    sleep infinity &
+    wait $!
+    exit
+fi
 supervise

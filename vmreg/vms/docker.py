@@ -14,12 +14,13 @@ from vmreg.vms.image import ensure_vm_image
 from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, NetworkCounters, Vm, VmConnection, VmSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vmreg.engine import Container, Engine, Finished
 
 VM_LABEL = "vmreg.vm"
 NETWORK_LABEL = "vmreg.vm.network"
+DOCKERLESS_LABEL = "vmreg.vm.dockerless"
 PREFIX = "vm-"
 BOOT_PATH = "/usr/local/sbin/vmreg-boot"
 CERTIFICATE_PATH = "/usr/local/share/ca-certificates/vmreg-given.crt"
@@ -112,10 +113,12 @@ class DockerProvider:
         return tuple(_vm(container) for container in found if VM_LABEL in container.labels)
 
     def wait_ready(self, name: str, *, timeout_s: float = 60) -> None:
-        """Return as soon as the VM's dockerd answers.
+        """Return as soon as the VM's dockerd answers; at once where it has none.
 
         :raises VmregError: it does not in time, or the VM stopped; with its last log lines.
         """
+        if DOCKERLESS_LABEL in self._running(name).labels:
+            return
         provision.wait_for_dockerd(VmConnection(provider=self, name=name), timeout_s=timeout_s)
 
     def exec(self, name: str, argv: Sequence[str]) -> Finished:
@@ -137,9 +140,31 @@ class DockerProvider:
         """
         self._engine.put_file(self._existing(name).id, path, content, mode=mode)
 
+    def read_file(self, name: str, path: str) -> bytes | None:
+        """Return a file's content from a VM, running or not; ``None`` when it is not there.
+
+        :raises NotRunningError: there is no such VM.
+        """
+        return self._engine.read_file(self._existing(name).id, path)
+
+    def session(self, name: str, argv: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
+        """Return Docker's own command line for it: it knows terminals and signals.
+
+        :raises NotRunningError: the VM is absent or stopped.
+        """
+        flags = ("--interactive", "--tty") if terminal else ("--interactive",)
+        return ("docker", "exec", *flags, self._running(name).id, *argv)
+
     def daemon_log(self, name: str, *, tail: int = 20) -> str:
         """Return the last ``tail`` lines that a VM's dockerd logged."""
         return self._engine.logs(PREFIX + name, tail=tail)
+
+    def follow(self, name: str, *, tail: int = 20) -> Iterator[bytes]:
+        """Yield what a VM's dockerd logs as it comes, beginning ``tail`` lines back.
+
+        :raises NotRunningError: there is no such VM.
+        """
+        return self._engine.follow(self._existing(name).id, tail=tail)
 
     def address(self, name: str) -> str:
         """Return a running VM's IPv4 address.
@@ -206,12 +231,14 @@ def container_spec(spec: VmSpec, *, image: str) -> ContainerSpec:
     The system paths that the engine hides stay hidden and ``/run`` starts empty at each boot.
     ``/var/lib/docker`` is a volume, because overlayfs cannot lie on top of overlayfs.
     """
+    labels = {**spec.labels, VM_LABEL: spec.name, NETWORK_LABEL: spec.network}
     return ContainerSpec(
         name=PREFIX + spec.name,
         image=image,
         entrypoint=("/bin/sh", BOOT_PATH),
+        command=() if spec.docker else ("dockerless",),
         init=True,
-        labels={**spec.labels, VM_LABEL: spec.name, NETWORK_LABEL: spec.network},
+        labels=labels if spec.docker else {**labels, DOCKERLESS_LABEL: "true"},
         network=spec.network,
         extra_hosts={HOST_NAME: "host-gateway", **spec.extra_hosts},
         mounts=(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vmreg.errors import VmregError
+from vmreg.vms import keeper
 from vmreg.vms.interrupts import unwinding
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def sweep(provider: Provider) -> tuple[str, ...]:
     Fleets of other hosts on the same provider, and VMs that are in no fleet, are left alone.
     """
     stale = tuple(
-        vm.name for vm in provider.list() if _is_abandoned(vm.labels.get(KEEPER_LABEL, ""))
+        vm.name for vm in provider.list() if keeper.is_gone(vm.labels.get(KEEPER_LABEL, ""))
     )
     for name in stale:
         provider.destroy(name)
@@ -111,7 +109,7 @@ class _Makers:
     def _make(self, spec: VmSpec) -> Vm:
         if self._ending.is_set():
             raise VmregError(brief=f"the VM {spec.name} was not created: the others failed")
-        labels = {**spec.labels, KEEPER_LABEL: _keeper(os.getpid())}
+        labels = {**spec.labels, KEEPER_LABEL: keeper.of_this_process()}
         vm = self._provider.create(replace(spec, labels=labels))
         # Only what create returned is ours: a name that was taken belongs to somebody else.
         self._made.append(spec.name)
@@ -133,21 +131,3 @@ def _results(futures: Sequence[Future[T]]) -> tuple[T, ...]:
     for future in done:
         future.result()
     return tuple(future.result() for future in futures)
-
-
-def _keeper(pid: int) -> str:
-    """Return what identifies a live process of this host, empty when there is none.
-
-    The start time, in clock ticks since boot, tells it from a later process of the same number.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return f"{platform.node()}/{pid}/{fields[19]}"
-
-
-def _is_abandoned(keeper: str) -> bool:
-    host, _, rest = keeper.partition("/")
-    pid = rest.partition("/")[0]
-    return host == platform.node() and pid.isdigit() and _keeper(int(pid)) != keeper

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vmreg.engine import Finished
 
@@ -30,6 +30,7 @@ class VmSpec:
     :param cpus: limit, 0 for none.
     :param memory_bytes: limit, 0 for none.
     :param image: the provider's image reference; empty for its default.
+    :param docker: whether a dockerd runs in it.
     :param labels: kept with the VM and returned by ``list``.
     :param daemon: further keys for the VM's ``/etc/docker/daemon.json``.
     """
@@ -42,6 +43,7 @@ class VmSpec:
     cpus: float = 0
     memory_bytes: int = 0
     image: str = ""
+    docker: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     daemon: Mapping[str, object] = field(default_factory=dict)
 
@@ -123,7 +125,7 @@ class Provider(Protocol):
         ...
 
     def wait_ready(self, name: str, *, timeout_s: float = 60) -> None:
-        """Return as soon as the VM's dockerd answers.
+        """Return as soon as the VM's dockerd answers; at once where it has none.
 
         :raises VmregError: it does not in time, or the VM stopped; with its last log lines.
         """
@@ -137,8 +139,33 @@ class Provider(Protocol):
         """Write a file into a VM, running or not: see :meth:`Connection.put_file`."""
         ...
 
+    def read_file(self, name: str, path: str) -> bytes | None:
+        """Return a file's content from a VM, running or not; ``None`` when it is not there.
+
+        :raises NotRunningError: there is no such VM.
+        """
+        ...
+
+    def session(self, name: str, argv: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
+        """Return the program and arguments that run a command in a VM in front of a person.
+
+        Run on this host, it has the caller's standard streams for the command's, passes signals on
+        and ends with the command's exit status.
+
+        :param terminal: whether the caller's streams are a terminal, as the command's then are.
+        :raises NotRunningError: the VM is absent or stopped.
+        """
+        ...
+
     def daemon_log(self, name: str, *, tail: int = 20) -> str:
         """Return the last ``tail`` lines that a VM's dockerd logged."""
+        ...
+
+    def follow(self, name: str, *, tail: int = 20) -> Iterator[bytes]:
+        """Yield what a VM's dockerd logs as it comes, beginning ``tail`` lines back.
+
+        :raises NotRunningError: there is no such VM.
+        """
         ...
 
     def address(self, name: str) -> str:
