@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from bench import cli as bench
-from vmreg.cli import registry
+from vmreg.cli import registry, vm
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -76,4 +76,4 @@ def types(context: Context) -> None:
     _run(context, "mypy")
 
 
-ns = Collection(run_tests, coverage, lint, types, registry.ns, bench.ns)
+ns = Collection(run_tests, coverage, lint, types, vm.ns, registry.ns, bench.ns)

@@ -25,5 +25,5 @@ def refuse_strangers(engine: Engine, names: Iterable[str]) -> None:
                 brief=f"there is a container {name}, and it is not ours",
                 details=f"it is {found.state} and has no label {OWNER_LABEL}={engine.owner}",
                 resolution="Rename it, or choose other names for ours: "
-                "invoke registry.config.set docker_registry.instance NAME",
+                "vm registry config set docker_registry.instance NAME",
             )

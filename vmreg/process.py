@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmreg.errors import HostError, VmregError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 TAIL_LINES = 20
 GRACE_S = 5
@@ -73,8 +73,24 @@ def run(
     )
 
 
-def _start(argv: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def attached(argv: Sequence[str]) -> int:
+    """Run a program on our own standard streams and return its exit status.
+
+    Ctrl-C is the program's alone meanwhile: it decides when it ends.
+
+    :raises HostError: the program is not installed or may not be run.
+    """
+    # A handler, unlike "ignored", is not inherited.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
+        with _may_be_missing(argv[0]):
+            return subprocess.Popen(list(argv)).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start(argv: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    with _may_be_missing(argv[0]):
         return subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
@@ -83,13 +99,19 @@ def _start(argv: Sequence[str], environment: Mapping[str, str] | None) -> subpro
             env=dict(environment) if environment is not None else None,
             start_new_session=True,  # so that its children can be ended with it
         )
+
+
+@contextmanager
+def _may_be_missing(program: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise HostError(
-            brief=f"{argv[0]} is not installed",
-            resolution=f"Install the package that provides {argv[0]} and run the command again.",
+            brief=f"{program} is not installed",
+            resolution=f"Install the package that provides {program} and run the command again.",
         ) from error
     except PermissionError as error:
-        raise HostError(brief=f"{argv[0]} may not be run", details=str(error)) from error
+        raise HostError(brief=f"{program} may not be run", details=str(error)) from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

@@ -262,7 +262,7 @@ class Stack:
                 raise VmregError(
                     brief="nginx refuses the new configuration; nothing was changed",
                     details=self.engine.logs(check.id),
-                    resolution="Look at what changed: invoke registry.config.show",
+                    resolution="Look at what changed: vm registry config show",
                 )
         finally:
             self.engine.remove(check.id)
@@ -284,13 +284,13 @@ class Stack:
                 raise HostError(
                     brief=f"{address} is not an address of this host",
                     details=str(error),
-                    resolution="Correct docker_registry.bind: invoke registry.config.show",
+                    resolution="Correct docker_registry.bind: vm registry config show",
                 ) from error
             who = f"the container {publishers[0]}" if publishers else ports.holder(port)
             raise HostError(
                 brief=f"port {port} on {address} is taken by {who}",
                 resolution="Stop it, or choose another port: "
-                f"invoke registry.config.set docker_registry.port {port + 1}",
+                f"vm registry config set docker_registry.port {port + 1}",
             )
 
     def _wait_serving(self) -> None:

@@ -22,7 +22,7 @@ from jsonschema import Draft202012Validator
 from tests.integration.conftest import free_port
 from tests.integration.edge import Edge
 from vmreg import ports, status, store, waiting
-from vmreg.cli.registry import OWNER
+from vmreg.cli.common import OWNER
 from vmreg.engine import Engine
 from vmreg.process import run
 
@@ -139,7 +139,7 @@ def test_a_start_says_what_it_did_where_it_serves_and_what_is_next(
         r" after \d+[.]\d s",
         said[-2],
     )
-    assert said[-1] == "next: invoke registry.status"
+    assert said[-1] == "next: vm registry status"
 
 
 def test_a_second_start_does_nothing(started: Cli) -> None:
@@ -298,7 +298,7 @@ def test_a_registry_that_was_never_started(cli: Cli) -> None:
     stopped = cli("registry.status", "--format", "json")
     assert stopped.exit_code == 3
     assert stopped.errors == (
-        "error: the registry is not running\nStart it: invoke registry.start\n"
+        "error: the registry is not running\nStart it: vm registry start\n"
     )
     document = json.loads(stopped.output)
     Draft202012Validator(SCHEMA).validate(document)
@@ -311,7 +311,7 @@ def test_a_registry_that_was_never_started(cli: Cli) -> None:
     assert cli("registry.logs").exit_code == 3
     stop = cli("registry.stop")
     assert (stop.exit_code, stop.output) == (0, "")
-    assert stop.errors == "it was not running\nnext: invoke registry.start\n"
+    assert stop.errors == "it was not running\nnext: vm registry start\n"
 
 
 def test_a_taken_port_names_who_holds_it(cli: Cli) -> None:

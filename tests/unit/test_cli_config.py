@@ -115,7 +115,7 @@ def test_set_writes_and_says_what_is_next(cli: Cli) -> None:
     file = cli.home / "config.yaml"
     assert (code, out) == (0, "")
     assert err == (
-        f"{file} now has docker_registry.port = 5001\nnext: registry.start, which applies it\n"
+        f"{file} now has docker_registry.port = 5001\nnext: vm registry start, which applies it\n"
     )
     assert file.read_text() == "docker_registry:\n  port: 5001\n"
     assert "already has" in cli("set", "port", "5001")[2]
@@ -132,7 +132,7 @@ def test_set_says_what_is_still_missing(cli: Cli) -> None:
     code, _, err = cli("set", "credentials.username", "me")
     assert code == 0
     assert err.count("still missing: ") == 2
-    assert err.endswith("next: registry.config.set, for what is missing\n")
+    assert err.endswith("next: vm registry config set, for what is missing\n")
 
 
 def test_a_bad_value_exits_2_and_writes_nothing(cli: Cli) -> None:
@@ -158,7 +158,7 @@ def test_path_names_the_files_and_whether_they_exist(cli: Cli) -> None:
 
 
 def test_validate_lists_every_fault_on_stderr(cli: Cli) -> None:
-    assert cli("validate")[::2] == (0, "the configuration is valid; next: registry.start\n")
+    assert cli("validate")[::2] == (0, "the configuration is valid; next: vm registry start\n")
     cli.project.write_text("docker_registry: {port: 0, max_size: 1}\n")
     code, out, err = cli("validate")
     assert (code, out) == (2, "")

@@ -155,7 +155,7 @@ def test_what_cannot_be_spliced_is_refused(text: str, path: str) -> None:
     assert caught.value == UsageError(
         brief=f"docker_registry.{path} cannot be changed in this file without disturbing it",
         details="the file uses anchors, merges or a layout that would not survive the edit",
-        resolution="Change the value with an editor, then check it: registry.config.validate",
+        resolution="Change the value with an editor, then check it: vm registry config validate",
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT = "write a number from 1 to 65535"
-MOVE = "move them to config.yaml in your own folder (registry.config.path shows where)"
+MOVE = "move them to config.yaml in your own folder (vm registry config path shows where)"
 
 
 def file_fault(source: str, message: str, remedy: str) -> Problem:

@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -18,17 +19,20 @@ from invoke.tasks import task
 from vmreg.errors import UsageError, VmregError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
 
     from invoke.context import Context
     from invoke.tasks import Task
+
+    from vmreg.stack import Stack
 
 Body: TypeAlias = Callable[..., None]
 FORMATS = ("table", "json", "yaml")
 SCHEMA_VERSION = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+OWNER = "vmreg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,44 @@ def say(text: str) -> None:
     """Tell a person something; on stderr, so that data stays clean."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def open_stack(overrides: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """Yield the stack that the configuration names, and close its connection afterwards.
+
+    :raises ConfigError: the configuration has faults.
+    :raises HostError: no engine answers.
+    """
+    from vmreg.config import load  # noqa: PLC0415 - start-up time
+    from vmreg.engine import Engine  # noqa: PLC0415 - as above
+    from vmreg.stack import Stack  # noqa: PLC0415 - as above
+
+    settings = load(overrides=overrides or {})
+    engine = Engine.connect(owner=OWNER)
+    try:
+        yield Stack(engine, settings)
+    finally:
+        engine.close()
+
+
+def may_ask(*, no_input: bool) -> bool:
+    """Return whether a person is there to answer: a terminal, no ``CI``, no ``--no-input``."""
+    return not no_input and sys.stdin.isatty() and not os.environ.get("CI")
+
+
+def ask(question: str, *, default: bool) -> bool:
+    """Return a person's yes or no; an empty answer is the default, and so is nothing at all.
+
+    The question goes to stderr. What is neither yes nor no is asked again.
+    """
+    choices = "[Y/n]" if default else "[y/N]"
+    while True:
+        sys.stderr.write(f"{question} {choices} ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline().strip().lower()
+        if answer in {"", "y", "yes", "n", "no"}:
+            return answer[:1] == "y" if answer else default
 
 
 def is_dry(context: Context) -> bool:

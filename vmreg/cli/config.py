@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vmreg.config import Settings
     from vmreg.config.change import Change
 
-_NEXT = "next: registry.start, which applies it"
+_NEXT = "next: vm registry start, which applies it"
 _KEY_HELP = "dotted path; docker_registry. may be left out"
 
 
@@ -90,7 +90,7 @@ def set_one(c: Context, key: str, value: str, project: bool = False) -> None:  #
     verb = "already has" if done.before == done.after else "now has"
     say(f"{done.path} {verb} {done.key.path} = {value}")
     _warn(done)
-    say("next: registry.config.set, for what is missing" if done.incomplete else _NEXT)
+    say("next: vm registry config set, for what is missing" if done.incomplete else _NEXT)
 
 
 def _print_difference(planned: Change) -> None:
@@ -136,7 +136,7 @@ def validate(_: Context) -> None:
     from vmreg.config import load  # noqa: PLC0415 - start-up time of --help
 
     load()
-    say("the configuration is valid; next: registry.start")
+    say("the configuration is valid; next: vm registry start")
 
 
 ns = Collection("config", show_all, get, set_one, path, validate)

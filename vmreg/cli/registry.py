@@ -4,46 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 
 from vmreg.cli import config
-from vmreg.cli.common import Table, check_format, command, is_dry, say, show
+from vmreg.cli.common import Table, check_format, command, is_dry, open_stack, say, show
 from vmreg.errors import DegradedError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from invoke.context import Context
 
-    from vmreg.stack import Stack
     from vmreg.status import Component, Status
 
-OWNER = "vmreg"
 ROLES = ("proxy", "storage")
-
-
-@contextmanager
-def _stack(overrides: dict[str, str] | None = None) -> Iterator[Stack]:
-    """Open the stack that the configuration names, and close its connection afterwards."""
-    from vmreg.config import load  # noqa: PLC0415 - start-up time
-    from vmreg.engine import Engine  # noqa: PLC0415 - as above
-    from vmreg.stack import Stack  # noqa: PLC0415 - as above
-
-    settings = load(overrides=overrides or {})
-    engine = Engine.connect(owner=OWNER)
-    try:
-        yield Stack(engine, settings)
-    finally:
-        engine.close()
 
 
 @command(help={"port": "the host port, instead of the configured one"})
 def start(context: Context, port: str = "") -> None:
     """Start the cache, or bring it to what the configuration says; harmless when it runs."""
-    with _stack({"docker_registry.port": port} if port else None) as stack:
+    with open_stack({"docker_registry.port": port} if port else None) as stack:
         if is_dry(context):
             from vmreg import status as reading  # noqa: PLC0415 - start-up time
 
@@ -54,13 +34,13 @@ def start(context: Context, port: str = "") -> None:
     for sentence in done.actions or ("it already runs as configured",):
         say(sentence)
     say(f"serving on {', '.join(done.addresses)} after {done.seconds:.1f} s")
-    say("next: invoke registry.status")
+    say("next: vm registry status")
 
 
 @command
 def stop(context: Context) -> None:
     """Let transfers finish, then stop the cache; what it holds is kept."""
-    with _stack() as stack:
+    with open_stack() as stack:
         if is_dry(context):
             for role in ROLES:
                 container = stack.container(role)
@@ -68,7 +48,7 @@ def stop(context: Context) -> None:
             return
         ran = stack.stop(progress=say)
         say(f"stopped; the data stays in {stack.state / 'data'}" if ran else "it was not running")
-    say("next: invoke registry.start")
+    say("next: vm registry start")
 
 
 @command(name="status", help={"format_": "table, json or yaml"})
@@ -81,18 +61,18 @@ def status_(context: Context, format_: str = "table") -> None:
     check_format(format_)
     from vmreg import status as reading  # noqa: PLC0415 - start-up time
 
-    with _stack() as stack:
+    with open_stack() as stack:
         found = reading.read(stack)
     show(format_, table=lambda: _as_table(found), document=found.to_json)
     if found.state == "stopped":
         raise NotRunningError(
-            brief="the registry is not running", resolution="Start it: invoke registry.start"
+            brief="the registry is not running", resolution="Start it: vm registry start"
         )
     if found.state == "degraded":
         raise DegradedError(
             brief="the registry is degraded",
             details=found.fault,
-            resolution="Look at its last words: invoke registry.logs",
+            resolution="Look at its last words: vm registry logs",
         )
 
 
@@ -112,13 +92,13 @@ def logs(context: Context, role: str = "", follow: bool = False, tail: int = 50)
         raise UsageError(
             brief="--follow needs to know whom", resolution="Add --role proxy or --role storage."
         )
-    with _stack() as stack:
+    with open_stack() as stack:
         for one in (role,) if role else ROLES:
             container = stack.container(one)
             if container is None:
                 raise NotRunningError(
                     brief=f"there is no {one} container",
-                    resolution="Start it: invoke registry.start",
+                    resolution="Start it: vm registry start",
                 )
             if follow:
                 for chunk in stack.engine.follow(container.id, tail=tail):

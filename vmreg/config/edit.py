@@ -120,7 +120,7 @@ def _unsafe(trail: Sequence[str]) -> UsageError:
     return UsageError(
         brief=f"{'.'.join(trail)} cannot be changed in this file without disturbing it",
         details="the file uses anchors, merges or a layout that would not survive the edit",
-        resolution="Change the value with an editor, then check it: registry.config.validate",
+        resolution="Change the value with an editor, then check it: vm registry config validate",
     )
 
 

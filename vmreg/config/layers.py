@@ -215,7 +215,7 @@ def _not_in_a_project(name: str, value: object, source: str) -> Problem:
         path=f"{ROOT}.{name}",
         value="*****" if isinstance(value, Mapping) else written(f"{SECRETIVE}.password", value),
         message="credentials may not stand in a project's file, which others can read and write",
-        remedy="move them to config.yaml in your own folder (registry.config.path shows where)",
+        remedy="move them to config.yaml in your own folder (vm registry config path shows where)",
     )
 
 

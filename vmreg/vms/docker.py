@@ -148,7 +148,7 @@ class DockerProvider:
         return self._engine.read_file(self._existing(name).id, path)
 
     def session(self, name: str, argv: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
-        """Return Docker's own command line for it: it knows terminals and signals.
+        """Return Docker's own command line for it: it knows terminals.
 
         :raises NotRunningError: the VM is absent or stopped.
         """

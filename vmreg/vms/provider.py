@@ -149,8 +149,8 @@ class Provider(Protocol):
     def session(self, name: str, argv: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
         """Return the program and arguments that run a command in a VM in front of a person.
 
-        Run on this host, it has the caller's standard streams for the command's, passes signals on
-        and ends with the command's exit status.
+        Run on this host, it has the caller's standard streams for the command's, and it ends with
+        the command's exit status.
 
         :param terminal: whether the caller's streams are a terminal, as the command's then are.
         :raises NotRunningError: the VM is absent or stopped.
