@@ -22,6 +22,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a check out"
     folder.mkdir()
     shutil.copy(ROOT / "inv", folder)
+    (folder / "vm").symlink_to("inv")
     (folder / "requirements.lock").write_text("# nothing\n")
     (folder / "pyproject.toml").write_text("[project]\nname = 'nothing'\nversion = '1'\n")
     return folder
@@ -29,12 +30,13 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ready(checkout: Path) -> Path:
-    """Return such a folder whose environment is there, with an invoke that shows its words."""
+    """Return such a folder whose environment is there, with programs that show their words."""
     programs = checkout / ".venv/bin"
     programs.mkdir(parents=True)
     (programs / "python").symlink_to(sys.executable)
-    (programs / "invoke").write_text(INVOKE)
-    (programs / "invoke").chmod(0o755)
+    for name in ("invoke", "vm"):
+        (programs / name).write_text(INVOKE)
+        (programs / name).chmod(0o755)
     (checkout / ".venv/made-from").write_text(_stamp(checkout))
     return checkout
 
@@ -99,6 +101,32 @@ def test_what_needs_an_engine_asks_for_it(ready: Path, words: tuple[str, ...]) -
     done = _inv(ready, *words, DOCKER_HOST=f"unix://{ready}/nothing.sock")
     assert (done.exit_code, done.output) == (5, "")
     assert done.errors == f"inv: nothing answers at DOCKER_HOST=unix://{ready}/nothing.sock\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("--help",), False),
+        (("list",), False),
+        (("create", "--help"), False),
+        (("registry", "status"), False),
+        (("create", "frontend"), True),
+        (("exec", "create", "--", "-h"), False),
+        (("registry", "start"), True),
+    ],
+    ids=str,
+)
+def test_the_vm_command_asks_for_an_engine_when_it_needs_one(
+    ready: Path, words: tuple[str, ...], *, needed: bool
+) -> None:
+    nowhere = f"unix://{ready}/nothing.sock"
+    environment = {**os.environ, "DOCKER_HOST": nowhere}
+    done = run([str(ready / "vm"), *words], check=False, environment=environment)
+    if needed:
+        told = f"vm: nothing answers at DOCKER_HOST={nowhere}\n"
+        assert done == Completed(exit_code=5, output="", errors=told)
+    else:
+        assert done.output == "".join(f"<{word}>" for word in words)
 
 
 def test_an_engine_that_answers_is_used(ready: Path) -> None:
