@@ -7,8 +7,11 @@ uses, so that the project also runs where Docker Hub cannot be reached.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
+import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +20,12 @@ from vmreg.errors import HostError, VmregError
 from vmreg.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vmreg.engine import Engine
 
 RECIPE_LABEL = "vmreg.recipe"
+SCRATCH = "vmreg-build-"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DROPPED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
@@ -123,9 +127,11 @@ def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) ->
     :raises VmregError: a package cannot be had, or the import failed.
     """
     progress(f"building {recipe.reference} from Debian {recipe.suite} (under a minute)")
-    with tempfile.TemporaryDirectory(prefix="vmreg-build-") as scratch:
-        archive = Path(scratch) / "root.tar"
-        run(_mmdebstrap(recipe, archive), timeout_s=900)
+    with _scratch() as folder:
+        archive = folder / "root.tar"
+        # It keeps the whole root file system in a temporary folder while it builds.
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        run(_mmdebstrap(recipe, archive), timeout_s=900, environment=environment, tied=True)
         image_id = engine.import_image(
             archive,
             reference=recipe.reference,
@@ -133,6 +139,18 @@ def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) ->
         )
     progress(f"built {recipe.reference} ({image_id[7:19]})")
     return recipe.reference
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for a build; those of processes that were killed are removed first."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        pid = left.name.removeprefix(SCRATCH).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as folder:
+        Path(folder).chmod(0o711)  # an ordinary user builds under other ids than its own
+        yield Path(folder)
 
 
 def _mmdebstrap(recipe: Recipe, archive: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import contextmanager, suppress
@@ -39,6 +40,7 @@ def run(
     timeout_s: float = 600,
     stdin: bytes | None = None,
     environment: Mapping[str, str] | None = None,
+    tied: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -49,10 +51,11 @@ def run(
     :param timeout_s: seconds after which the program is ended.
     :param stdin: bytes for its standard input, which is empty otherwise.
     :param environment: replaces the environment when given.
+    :param tied: also end the program when this very process is killed (util-linux's ``setpriv``).
     :raises HostError: the program is not installed or may not be run.
     :raises VmregError: it failed or ran out of time; the details carry its last lines.
     """
-    process = _start(argv, environment)
+    process = _start(_tied(argv) if tied else argv, environment)
     try:
         output, errors = process.communicate(stdin or b"", timeout=timeout_s)
     except BaseException as error:
@@ -99,6 +102,13 @@ def _start(argv: Sequence[str], environment: Mapping[str, str] | None) -> subpro
             env=dict(environment) if environment is not None else None,
             start_new_session=True,  # so that its children can be ended with it
         )
+
+
+def _tied(argv: Sequence[str]) -> list[str]:
+    with _may_be_missing(argv[0]):
+        if shutil.which(argv[0]) is None:
+            raise FileNotFoundError
+    return ["setpriv", "--pdeathsig", "TERM", *argv]
 
 
 @contextmanager

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
 
-from vmreg import images
+from vmreg import images, waiting
 from vmreg.engine import ContainerSpec, Engine
 from vmreg.errors import HostError, VmregError
 from vmreg.images import RECIPE_LABEL, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 UNIQUE = uuid.uuid4().hex[:8]
 TINY = Recipe(
     name=f"test-{UNIQUE}",
@@ -95,6 +100,32 @@ def test_a_package_that_does_not_exist_is_named(engine: Engine) -> None:
         images.build(engine, recipe, progress=lambda _: None)
     assert "no-such-package-here" in caught.value.details
     assert engine.image_id(recipe.reference) is None
+
+
+def test_a_build_that_is_killed_ends_and_the_next_one_clears_up_after_it(tmp_path: Path) -> None:
+    script = (
+        "from tests.integration.test_images import TINY, Engine, images;"
+        "images.build(Engine.connect(owner='none'), TINY, progress=lambda _: None)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    program = subprocess.Popen([sys.executable, "-c", script], env=environment)
+
+    def building() -> bool | None:
+        return True if list(tmp_path.glob("vmreg-build-*/mmdebstrap*/etc")) else None
+
+    def ended() -> bool | None:
+        commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        return None if any(str(tmp_path).encode() in command for command in commands) else True
+
+    waiting.until(building, what="the build", timeout_s=30)
+    program.kill()
+    program.wait()
+    waiting.until(ended, what="the end of mmdebstrap", timeout_s=30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        with images._scratch() as folder:
+            assert list(tmp_path.glob("vmreg-build-*")) == [folder]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_packages_are_not_taken_unverified(
