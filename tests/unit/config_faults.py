@@ -34,10 +34,11 @@ def faults(
             cwd=tmp_path,
         )
     assert caught.value.exit_code == 2
-    return tuple(_shortened(problem, str(tmp_path)) for problem in caught.value.problems)
+    return tuple(shortened(problem, str(tmp_path)) for problem in caught.value.problems)
 
 
-def _shortened(problem: Problem, folder: str) -> Problem:
+def shortened(problem: Problem, folder: str) -> Problem:
+    """Return a problem with a folder in its texts replaced by ``~``."""
     names = ("source", "path", "value", "message", "remedy")
     texts = {name: str(getattr(problem, name)).replace(folder, "~") for name in names}
     return Problem(**texts)

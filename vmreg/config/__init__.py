@@ -16,15 +16,19 @@ if TYPE_CHECKING:
         Settings,
         UpstreamSettings,
     )
+    from vmreg.config.project import Project, load_project
 
 __all__ = [
     "Credentials",
     "ImageSettings",
+    "Project",
     "RegistrySettings",
     "Settings",
     "UpstreamSettings",
     "load",
+    "load_project",
 ]
+_ELSEWHERE = {"load": "loading", "Project": "project", "load_project": "project"}
 
 
 def __getattr__(name: str) -> object:
@@ -33,5 +37,5 @@ def __getattr__(name: str) -> object:
 
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "loading" if name == "load" else "model"
+    module = _ELSEWHERE.get(name, "model")
     return getattr(import_module(f"{__name__}.{module}"), name)

@@ -81,7 +81,7 @@ def change(
         sources = gather(environment=environment, cwd=cwd)
         planned = _plan(sources, find(path), text, project=project)
         if not dry and planned.after != planned.before:
-            _write(planned.path, planned.after)
+            write(planned.path, planned.after)
     return planned
 
 
@@ -159,8 +159,14 @@ def _alone(home: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file, or the file that a link points to, in one step; keep its mode and owner."""
+def write(path: Path, text: str, *, new_mode: int = NEW_FILE_MODE) -> None:
+    """Replace a file, or the file that a link points to, in one step; keep its mode and owner.
+
+    A second call is harmless.
+
+    :param new_mode: the mode of a file that does not exist yet.
+    :raises HostError: it cannot be written; what was there is still there.
+    """
     target = path.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +178,7 @@ def _write(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode())
             file.flush()
-            _take_over(file.fileno(), target)
+            _take_over(file.fileno(), target, new_mode=new_mode)
             os.fsync(file.fileno())
         scratch.replace(target)
     except OSError as error:
@@ -181,10 +187,10 @@ def _write(path: Path, text: str) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _take_over(descriptor: int, target: Path) -> None:
+def _take_over(descriptor: int, target: Path, *, new_mode: int) -> None:
     """Give a new file the mode and the owner of the one that it replaces."""
     if not target.exists():
-        os.fchmod(descriptor, NEW_FILE_MODE)
+        os.fchmod(descriptor, new_mode)
         return
     status = target.stat()
     os.fchmod(descriptor, status.st_mode & 0o7777)

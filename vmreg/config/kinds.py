@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,16 @@ def _from_digits(text: str) -> object:
 def _from_commas(text: str) -> object:
     """Return the parts between commas; an empty text is an empty list."""
     return [part.strip() for part in text.split(",")] if text.strip() else []
+
+
+def _from_number(text: str) -> object:
+    """Return a number for ASCII digits, with a fraction or without, and else the text."""
+    return float(text) if re.fullmatch(r" *[0-9]+[.][0-9]+ *", text) else _from_digits(text)
+
+
+def _from_range(text: str) -> object:
+    """Return the parts between commas, digits as numbers."""
+    return [_from_digits(part.strip()) for part in text.split(",")]
 
 
 def _join(value: Any) -> str:  # noqa: ANN401 - each kind knows its own type
@@ -111,3 +122,11 @@ USERNAME = Kind(parse=parsers.username)
 FILE = Kind(parse=parsers.path, show=_or_empty, plain=_or_none, is_path=True)
 # A program's arguments may hold a secret, and commas do not tell them apart.
 ARGV = Kind(parse=parsers.argv, show=_program_alone, plain=_program_alone, from_text=False)
+PROVIDER = Kind(parse=parsers.provider)
+VM_NAME = Kind(parse=parsers.vm_name)
+CPUS = Kind(parse=parsers.cpus, read=_from_number, show="{:g}".format, plain=float)
+MEMORY = Kind(parse=parsers.memory, show=format_size, plain=int, unit="bytes")
+DOCKER_VERSION = Kind(parse=parsers.docker_version)
+PORT_RANGE = Kind(
+    parse=parsers.port_range, read=_from_range, show="{0[0]},{0[1]}".format, plain=_as_list
+)

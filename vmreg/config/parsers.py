@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING
 from vmreg.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
 HIGHEST_PORT = 65_535
 LONGEST_HOST = 253
+LEAST_CPUS = 0.01  # the kernel grants no shorter slice: 1 ms in 100 ms
+MOST_CPUS = 8192  # that a kernel can be built for
+LEAST_MEMORY_BYTES = 6 * 2**20  # dockerd refuses less
+PROVIDERS = ("docker",)
+DOCKER_VERSIONS = ("20.10", "26.1", "28.5")
 
 _HOST = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 _URL = re.compile(
@@ -29,6 +35,7 @@ _INSTANCE = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 _USERNAME = re.compile(r"[A-Za-z0-9_.@-]+")
+_VM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class InvalidValueError(ValueError):
@@ -200,6 +207,66 @@ def username(value: object) -> str:
     return _text(value, _USERNAME, message="is not a user name", remedy=remedy)
 
 
+def provider(value: object) -> str:
+    """Return what makes the VMs."""
+    return _one_of(value, PROVIDERS, what="provider")
+
+
+def vm_name(value: object) -> str:
+    """Return a name that a VM can have."""
+    remedy = "write 1 to 63 letters, digits, -, _ and ., with a letter or a digit in front"
+    return _text(value, _VM_NAME, message="is not a name for a VM", remedy=remedy)
+
+
+def cpus(value: object) -> float:
+    """Return a number of CPUs, which need not be whole."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not LEAST_CPUS <= value <= MOST_CPUS:  # type: ignore[operator]  # a number
+        raise InvalidValueError(
+            "is not a number of CPUs", remedy=f"write a number from {LEAST_CPUS} on, such as 1.5"
+        )
+    return float(value)  # type: ignore[arg-type]  # as above
+
+
+def memory(value: object) -> int:
+    """Return bytes of memory, as many as an engine accepts or more."""
+    text = str(value).strip()
+    if not isinstance(value, bool) and re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)?", text):
+        raise InvalidValueError("has no unit", remedy=f"write {text}MB, if megabytes are meant")
+    found = size(value)
+    if found < LEAST_MEMORY_BYTES:
+        raise InvalidValueError(
+            "is less than the 6MiB that an engine asks for", remedy="write more, such as 512MB"
+        )
+    return found
+
+
+def docker_version(value: object) -> str:
+    """Return the Docker release, major and minor number; the minor number may be left out."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # YAML takes a bare 20.10 for the number 20.1.
+        numbers = {float(one): one for one in DOCKER_VERSIONS}
+        value = numbers.get(value, str(value))
+    short = {one.partition(".")[0]: one for one in DOCKER_VERSIONS}
+    if isinstance(value, str):
+        value = short.get(value, value)
+    return _one_of(value, DOCKER_VERSIONS, what="Docker release that VMs can have")
+
+
+def port_range(value: object) -> tuple[int, int]:
+    """Return the lowest and the highest of a range of TCP ports."""
+    remedy = f"write two numbers from 1 to {HIGHEST_PORT}, such as [3000, 3009]"
+    if not isinstance(value, list | tuple) or len(value) != 2:  # noqa: PLR2004 - lowest, highest
+        raise InvalidValueError("is not the lowest and the highest of a range", remedy=remedy)
+    try:
+        low, high = (port(one) for one in value)
+    except InvalidValueError as error:
+        raise InvalidValueError("holds what is not a port", remedy=remedy) from error
+    if low > high:
+        raise InvalidValueError("begins above its end", remedy=f"write [{high}, {low}]")
+    return low, high
+
+
 def path(value: object) -> Path | None:
     """Return a path, ``None`` for the empty string."""
     remedy = "write the path of a file"
@@ -238,6 +305,12 @@ def _text(
     if (empty and not text) or pattern.fullmatch(text):
         return text
     raise InvalidValueError(message, remedy=remedy)
+
+
+def _one_of(value: object, known: Sequence[str], *, what: str) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise InvalidValueError(f"is not a {what}", remedy=f"write one of: {', '.join(known)}")
+    return str(value)
 
 
 def _string(value: object, *, remedy: str) -> str:
