@@ -58,6 +58,20 @@ def test_a_folder_whose_name_fits_keeps_it(name: str) -> None:
     assert fit_name(Path("/", name)) == name
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("/home/me/My Caf\u00e9 (new)", "My-Cafe-new"),
+        ("/srv/.hidden", "hidden"),
+        ("/srv/" + "a" * 62 + "-b", "a" * 62),
+        ("/srv/\u5e97", "vm"),
+        ("/", "vm"),
+    ],
+)
+def test_a_folder_whose_name_does_not_fit(folder: str, name: str) -> None:
+    assert fit_name(Path(folder)) == name
+
+
 def test_a_first_file_loads_without_faults(shop: Path) -> None:
     path, text = init(shop)
     assert (path, path.read_text(), path.stat().st_mode & 0o777) == (
@@ -119,3 +133,12 @@ def test_a_file_that_cannot_be_written_leaves_nothing_half_done(shop: Path) -> N
     with pytest.raises(HostError):
         init(shop, force=True)
     assert [one.name for one in shop.iterdir()] == ["vm.yaml"]
+
+
+def test_a_link_that_leads_nowhere_yet_is_a_file_too(shop: Path) -> None:
+    (shop / "vm.yaml").symlink_to(shop.parent / "shared.yaml")
+    with pytest.raises(UsageError):
+        init(shop)
+    init(shop, force=True)
+    assert (shop / "vm.yaml").is_symlink()
+    assert (shop.parent / "shared.yaml").read_text().endswith("docker_registry: true\n")

@@ -125,6 +125,10 @@ def test_the_other_variables(place: Place) -> None:
     assert (project.memory_bytes, project.image, project.docker_version) == (2**31, "mine", "26.1")
 
 
+def test_a_range_may_be_one_port(place: Place) -> None:
+    assert place.load({"ports._range": "3000, 3000"}).ports == (3000, 3000)
+
+
 def test_an_empty_group_says_nothing(place: Place) -> None:
     place.project.write_text("project:\nvm:\nports:\nservices:\n  docker:\n")
     assert set(place.load().origins.values()) == {"default"}
