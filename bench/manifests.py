@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.wire import Endpoint, Wire, WireError
 from vmreg.errors import VmregError
+from vmreg.manifests import ACCEPT, LIMIT_BYTES, Blob, Index, Manifest, parse
+from vmreg.store import digest_of
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-LIMIT_BYTES = 4 * 1024 * 1024
 OK = 200
-INDEX_TYPES = (
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.index.v1+json",
-)
-MANIFEST_TYPES = (
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-)
-ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +34,6 @@ class Target:
     def scope(self) -> str:
         """What a token is asked for."""
         return f"repository:{self.repository}:pull"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blob:
-    """A blob that a manifest names; ``size_bytes`` is what the manifest promises."""
-
-    digest: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +89,15 @@ def resolve(wire: Wire, target: Target) -> Image:
     tag_digest = head.headers.get("Docker-Content-Digest", target.reference)
     body = _fetch(wire, target, tag_digest)
     total, manifest = len(body), _parse(body)
-    if "manifests" in manifest:
+    if isinstance(manifest, Index):
         body = _fetch(wire, target, _choose(manifest, target))
         total, manifest = total + len(body), _parse(body)
-    entries = (manifest["config"], *manifest["layers"])
-    sizes = {str(entry["digest"]): int(entry["size"]) for entry in entries}
+    if isinstance(manifest, Index):
+        raise WireError(f"{target.repository}:{target.reference} is an index of indexes")
     return Image(
         tag_digest=tag_digest,
-        config_digest=str(manifest["config"]["digest"]),
-        blobs=tuple(Blob(digest=digest, size_bytes=size) for digest, size in sizes.items()),
+        config_digest=manifest.config.digest,
+        blobs=manifest.blobs,
         manifest_bytes=total,
     )
 
@@ -138,7 +120,7 @@ def _fetch(wire: Wire, target: Target, digest: str) -> bytes:
     response = wire.open("GET", _path(target, digest), {"Accept": ACCEPT})
     expect_ok(response, f"manifest {digest}")
     body = response.read(LIMIT_BYTES)
-    if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
+    if digest_of(body) != digest:
         raise VmregError(
             brief=f"{target.endpoint.url} sent a manifest of {target.repository} that is not "
             f"{digest}"
@@ -146,17 +128,17 @@ def _fetch(wire: Wire, target: Target, digest: str) -> bytes:
     return body
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes) -> Index | Manifest:
     try:
-        return dict(json.loads(body))
+        return parse(body)
     except ValueError as error:
-        raise WireError(f"a manifest is not JSON: {error}") from error
+        raise WireError(f"a manifest cannot be read: {error}") from error
 
 
-def _choose(index: dict[str, Any], target: Target) -> str:
-    for entry in index["manifests"]:
-        if entry.get("platform", {}).get("architecture") == target.architecture:
-            return str(entry["digest"])
+def _choose(index: Index, target: Target) -> str:
+    for entry in index.entries:
+        if entry.platform.architecture == target.architecture:
+            return entry.manifest.digest
     raise VmregError(
         brief=f"{target.repository}:{target.reference} has no manifest for {target.architecture}"
     )

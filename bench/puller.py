@@ -16,7 +16,7 @@ from functools import partial
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
-from bench.manifests import Blob, Target, expect_ok, resolve
+from bench.manifests import Target, expect_ok, resolve
 from bench.parallel import at_once
 from bench.wire import Wire, WireError
 from vmreg.errors import VmregError
@@ -24,6 +24,8 @@ from vmreg.errors import VmregError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.client import HTTPResponse
+
+    from vmreg.manifests import Blob
 
     Listener = Callable[[int, int, int], None]
 
