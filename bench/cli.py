@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REPORTS = "reports"
 SHOWN_FINDINGS = 20
 MOST_CLIENTS = 32
+MOST_VMS = 200
 QUIETLY = "Timings need a host that does nothing else: run it again then."
 
 
@@ -96,9 +97,7 @@ def throughput(context: Context, rounds: int = 9, clients: int = 4, output: str 
     Takes a minute or two. Exits with 0 when both criteria passed, else with 6.
     """
     del context
-    from datetime import UTC, datetime  # noqa: PLC0415 - start-up time
-
-    from bench import progress, report  # noqa: PLC0415 - as above
+    from bench import progress  # noqa: PLC0415 - start-up time
     from bench import throughput as subject  # noqa: PLC0415 - as above
 
     if rounds < 1 or not 1 <= clients <= MOST_CLIENTS:
@@ -106,13 +105,49 @@ def throughput(context: Context, rounds: int = 9, clients: int = 4, output: str 
             brief=f"--rounds {rounds} --clients {clients} cannot be measured",
             resolution=f"At least 1 round, and 1 to {MOST_CLIENTS} clients.",
         )
-    started_at = datetime.now(UTC)
     with progress.choose() as shown:
         seen = subject.measure(rounds=rounds, clients=clients, scale=subject.SCALE, progress=shown)
-    folder = report.new_folder(Path(output), started_at=started_at, kind="throughput")
-    path = folder / subject.FILE_NAME
-    path.write_text(subject.to_json(seen), encoding="utf-8")
-    criteria = subject.judge(seen)
+    _publish(subject.judge(seen), subject.to_json(seen), output, kind="throughput")
+
+
+@command(
+    help={
+        "rounds": "how often each command is run",
+        "listed": "how many VMs there are while the list is timed",
+        "output": "folder for the run's own folder",
+    }
+)
+def vms(context: Context, rounds: int = 5, listed: int = 50, output: str = REPORTS) -> None:
+    """Measure how long the vm command takes: help, a list, a new VM against a bare container.
+
+    Takes a minute or two. Exits with 0 when all criteria passed, else with 6.
+    """
+    del context
+    from bench import progress  # noqa: PLC0415 - start-up time
+    from bench import vms as subject  # noqa: PLC0415 - as above
+
+    if rounds < 1 or not 1 <= listed <= MOST_VMS:
+        raise UsageError(
+            brief=f"--rounds {rounds} --listed {listed} cannot be measured",
+            resolution=f"At least 1 round, and 1 to {MOST_VMS} VMs.",
+        )
+    with progress.choose() as shown:
+        seen = subject.measure(rounds=rounds, listed=listed, progress=shown)
+    _publish(subject.judge(seen), subject.to_json(seen), output, kind="vms")
+
+
+def _publish(criteria: Sequence[Criterion], text: str, output: str, *, kind: str) -> None:
+    """Write a benchmark's JSON into a folder of its own, print the criteria and judge them.
+
+    :raises CriterionError: one was missed.
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415 - start-up time
+
+    from bench import report  # noqa: PLC0415 - as above
+
+    folder = report.new_folder(Path(output), started_at=datetime.now(UTC), kind=kind)
+    path = folder / f"{kind}.json"
+    path.write_text(text, encoding="utf-8")
     _print(criteria)
     say(f"report: {path.resolve()}")
     missed = [one.id for one in criteria if one.status != "pass"]
@@ -181,5 +216,5 @@ def _judge(taken: Samples, verdict: Verdict, folder: Path) -> None:
         )
 
 
-ns = Collection("bench", savings, throughput)
+ns = Collection("bench", savings, throughput, vms)
 ns.add_task(render, name="report")

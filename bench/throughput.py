@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from bench.samples import Host
 
 SCHEMA_VERSION = 1
-FILE_NAME = "throughput.json"
 SCALE = 0.5  # the largest layer of node:20 is 105 MB then
 PORT = 5000
 READ_BYTES = 1 << 20

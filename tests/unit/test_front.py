@@ -60,8 +60,9 @@ def test_an_option_is_of_the_same_kind_on_both_sides(words: str) -> None:
         is_many = bool(getattr(one, "multiple", False)) or one.nargs == -1
         assert is_flag == (argument.kind is bool), one.name
         assert is_many == (argument.kind is list), one.name
-        if not is_many and not one.required:
-            assert one.get_default(click.Context(command)) == argument.default, one.name
+        default = one.get_default(click.Context(command))
+        if not is_many and isinstance(default, str | int):  # else it is left to the task
+            assert default == argument.default, one.name
 
 
 @pytest.mark.parametrize("words", LEAVES)

@@ -32,13 +32,27 @@ def _run(task: str, /, *, dry_run: bool = False, **given: Any) -> None:  # noqa:
 
     from vmreg.cli.tree import ns  # noqa: PLC0415 - as above
 
-    # What click gathers as a tuple is a list to Invoke.
-    values = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
+    # What is not given is left to the task. What click gathers as a tuple is a list to Invoke.
+    values = {
+        key: list(one) if isinstance(one, tuple) else one
+        for key, one in given.items()
+        if one is not None
+    }
     config = Config(overrides={"run": {"dry": dry_run}})
     try:
         Executor(ns, config).execute((task, values))
     except Exit as ended:
         sys.exit(ended.code)
+
+
+class _Exec(click.Command):
+    """A command whose words after the name are another program's, also after ``--``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave out the ``--`` behind the name."""
+        if "--" in args[1:2]:
+            args = [args[0], *args[2:]]
+        return super().parse_args(ctx, args)
 
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -62,14 +76,13 @@ def _flag(*names: str, help: str) -> click.Option:  # noqa: A002 - click's own w
 
 
 def _text(*names: str, help: str, metavar: str = "TEXT") -> click.Option:  # noqa: A002 - as above
-    return click.Option(names, default="", metavar=metavar, help=help)
+    return click.Option(names, metavar=metavar, help=help)
 
 
 def _name(*, required: bool = False) -> click.Argument:
     return click.Argument(
         ["name"],
         required=required,
-        default=None if required else "",
         metavar="NAME" if required else "[NAME]",
         shell_complete=_names,
     )
@@ -106,12 +119,13 @@ def _command(
     task: str,
     help: str,  # noqa: A002 - click's own word
     *params: click.Parameter,
+    kind: type[click.Command] = click.Command,
     **more: Any,  # noqa: ANN401 - click's own
 ) -> click.Command:
     callback = partial(_run, task)
     # Without a short one of its own the help is cut off in lists.
     more["short_help"] = help
-    return click.Command(name, callback=callback, params=list(params), help=help, **more)
+    return kind(name, callback=callback, params=list(params), help=help, **more)
 
 
 class _Ordered(click.Group):
@@ -200,7 +214,6 @@ _REGISTRY = _group(
         click.Option(
             ["--role"],
             type=click.Choice(["proxy", "storage"]),
-            default="",
             help="Of this container only.",
         ),
         _follow(),
@@ -231,7 +244,7 @@ main = _group(
         "init",
         "vm.init",
         "Write a vm.yaml with every key explained into this folder.",
-        click.Argument(["name"], required=False, default="", metavar="[NAME]"),
+        click.Argument(["name"], required=False, metavar="[NAME]"),
         _flag("--force", help="Write over a vm.yaml that is there."),
         _dry(),
     ),
@@ -239,8 +252,8 @@ main = _group(
         "create",
         "vm.create",
         "Make a VM with a Docker of its own, which pulls through the cache of this host.",
-        click.Argument(["name"], required=False, default="", metavar="[NAME]"),
-        click.Option(["--docker"], type=DOCKERS, default="", help="Its Docker."),
+        click.Argument(["name"], required=False, metavar="[NAME]"),
+        click.Option(["--docker"], type=DOCKERS, help="Its Docker."),
         _text("--image", metavar="IMAGE", help="The provider's image to use instead."),
         _text("--cpus", metavar="N", help="How many CPUs it may use, such as 1.5."),
         _text("--memory", metavar="SIZE", help="How much memory it may use, such as 4GB."),
@@ -276,6 +289,7 @@ main = _group(
         "Run a command in a VM as root, with this terminal; its exit code becomes ours.",
         _name(required=True),
         click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED),
+        kind=_Exec,
         context_settings={"allow_interspersed_args": False},
     ),
     _command("ssh", "vm.ssh", "Open a shell in a VM.", _name()),

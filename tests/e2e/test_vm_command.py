@@ -1,0 +1,359 @@
+"""The ``vm`` command as a person runs it: a folder, a home of its own, a cache, VMs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import jsonschema
+import pytest
+
+import vmreg
+from bench.hub import Hub
+from vmreg import accesslog
+from vmreg.engine import Engine
+from vmreg.process import Completed, run
+from vmreg.vms.docker import DockerProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VM = str(Path(sys.executable).parent / "vm")
+SCHEMAS = Path(vmreg.__file__).parent / "schema"
+PROJECT = "docker_registry: true\nproject: {name: %s}\n"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Someone in a project's folder, all of whose VMs have names with one beginning."""
+
+    folder: Path
+    prefix: str
+    port: int
+    environment: dict[str, str] = field(repr=False)
+
+    def vm(self, *words: str, **more: str) -> Completed:
+        """Run a command with nobody at the terminal."""
+        environment = {**self.environment, **more}
+        argv = ["env", "-C", str(self.folder), VM, *words]
+        return run(argv, check=False, environment=environment, timeout_s=120)
+
+    def done(self, *words: str, **more: str) -> Completed:
+        finished = self.vm(*words, **more)
+        assert finished.exit_code == 0, finished
+        return finished
+
+    def name(self, word: str) -> str:
+        return f"{self.prefix}-{word}"
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [VM, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def at_a_terminal(self, *words: str, answer: str) -> tuple[int, str]:
+        """Run a command with a person who answers its first question; return code and screen."""
+        person, terminal = pty.openpty()
+        environment = {key: one for key, one in self.environment.items() if key != "CI"}
+        process = subprocess.Popen(
+            [VM, *words],
+            cwd=self.folder,
+            env=environment,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        screen = b""
+        answered = False
+        while True:
+            try:
+                seen = os.read(person, 4096)
+            except OSError:  # the other side is closed
+                break
+            if not seen:
+                break
+            screen += seen
+            if not answered and b"? [" in screen:
+                os.write(person, answer.encode() + b"\n")
+                answered = True
+        os.close(person)
+        return process.wait(), screen.decode()
+
+
+@pytest.fixture(scope="module")
+def hub(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("hub")
+    name = f"test-hub-{uuid.uuid4().hex[:8]}"
+    with Hub.start(
+        engine, name=name, network=f"{name}-net", state=folder, cache=folder / "c", scale=0.02
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def person(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    folder = tmp_path_factory.mktemp("shop")
+    prefix = f"p{uuid.uuid4().hex[:8]}"
+    (folder / "vm.yaml").write_text(PROJECT % prefix)
+    port = free_port()
+    someone = Person(
+        folder=folder,
+        prefix=prefix,
+        port=port,
+        environment={
+            **{key: one for key, one in os.environ.items() if not key.startswith("VM_")},
+            "VM_HOME": str(tmp_path_factory.mktemp("home")),
+            "VM_REGISTRY_PORT": str(port),
+            "VM_REGISTRY_INSTANCE": prefix,
+            "VM_REGISTRY_UPSTREAM_NETWORK": hub.network,
+            "VM_REGISTRY_UPSTREAM_CA_FILE": str(hub.ca_file),
+        },
+    )
+    yield someone
+    engine = Engine.connect(owner="vmreg")
+    provider = DockerProvider(engine)
+    for vm in provider.list():
+        if vm.name.startswith(prefix):
+            provider.destroy(vm.name)
+    engine.close()
+    someone.vm("registry", "stop")
+
+
+@pytest.fixture
+def running(person: Person) -> Person:
+    person.done("registry", "start")
+    return person
+
+
+def left_of(prefix: str) -> tuple[list[str], int]:
+    """Return the containers of that prefix, and how many volumes there are in all."""
+    client = docker.from_env()
+    try:
+        names = [one.name or "" for one in client.containers.list(all=True)]
+        return [name for name in names if name.startswith(f"vm-{prefix}")], len(
+            client.volumes.list()
+        )
+    finally:
+        client.close()
+
+
+def valid(name: str, text: str) -> dict[str, object]:
+    document = json.loads(text)
+    jsonschema.validate(document, json.loads((SCHEMAS / f"{name}.schema.json").read_text()))
+    assert isinstance(document, dict)
+    return document
+
+
+def pulls(person: Person, name: str) -> None:
+    person.done("exec", person.name(name), "docker", "pull", "-q", "node:20")
+
+
+def test_of_three_vms_in_a_row_only_the_first_costs_the_hub_anything(
+    running: Person, hub: Hub
+) -> None:
+    cost = []
+    for name in ("frontend", "backend", "api"):
+        mark = hub.mark()
+        made = running.done("create", running.name(name))
+        assert made.errors.splitlines()[-1] == f"next: vm ssh {running.name(name)}"
+        pulls(running, name)
+        cost.append(hub.totals(mark).blob_bytes)
+    assert cost[0] > 1_000_000
+    assert cost[1:] == [0, 0]
+    listed = running.done("list", "--project", running.prefix).output.splitlines()
+    assert [row.split("\t")[:3] for row in listed] == [
+        [running.name(name), "running", "20.10"] for name in ("api", "backend", "frontend")
+    ]
+    found = valid("vms", running.done("list", "--format", "json").output)
+    assert {one["name"] for one in found["vms"]} >= {running.name("api")}  # type: ignore[attr-defined]  # as the schema says
+    details = valid("vm", running.done("status", running.name("api"), "--format", "json").output)
+    assert details["mirrors"] == [f"http://host.docker.internal:{running.port}"]
+
+
+def test_a_vm_that_is_to_do_without_is_untouched(running: Person) -> None:
+    name = running.name("without")
+    running.done("create", name, "--no-registry")
+    daemon = running.done("exec", name, "cat", "/etc/docker/daemon.json").output
+    assert "registry-mirrors" not in daemon
+    running.done("provision", name, "--registry")
+    daemon = running.done("exec", name, "cat", "/etc/docker/daemon.json").output
+    assert f"host.docker.internal:{running.port}" in daemon
+    assert running.done("provision", name).errors.startswith("nothing to change\n")
+    running.done("provision", name, "--no-registry")
+    running.done("destroy", name, "--yes")
+
+
+def test_a_vm_made_while_the_cache_is_off_works_and_uses_it_later(person: Person) -> None:
+    person.done("registry", "stop")
+    name = person.name("early")
+    made = person.done("create", name)
+    assert "warning: the cache is stopped (it is not running)" in made.errors
+    assert "remedy: vm registry start" in made.errors
+    assert person.done("exec", name, "docker", "info").exit_code == 0
+    again = person.done("start", name)
+    assert "warning: the cache is stopped" in again.errors
+    person.done("registry", "start")
+    log = Path(person.environment["VM_HOME"]) / "registry/logs/edge.jsonl"
+    before = log.stat().st_size
+    person.done("exec", name, "docker", "pull", "-q", "node:20")
+    assert any("node" in one.uri for one in accesslog.edge(log, offset=before))
+    person.done("destroy", name, "--yes")
+
+
+@pytest.mark.parametrize(("answer", "runs"), [("", True), ("n", False)])
+def test_a_person_is_asked_once_whether_to_start_the_cache(
+    person: Person, answer: str, *, runs: bool
+) -> None:
+    person.done("registry", "stop")
+    name = person.name("asked")
+    code, screen = person.at_a_terminal("create", name, answer=answer)
+    assert code == 0, screen
+    assert screen.count("Start Docker registry? [Y/n]") == 1
+    assert (person.vm("registry", "status").exit_code == 0) == runs
+    code, screen = person.at_a_terminal("destroy", name, answer="y")
+    assert code == 0
+    assert "[y/N]" in screen
+
+
+def test_a_stranger_on_the_port_is_named_and_nothing_sent_to_it(person: Person) -> None:
+    person.done("registry", "stop")
+    name = person.name("stranger")
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("0.0.0.0", person.port))  # noqa: S104 - a stranger's habit
+        stranger.listen()
+        made = person.done("create", name)
+    assert f"port {person.port} is held by" in made.errors
+    assert f"(pid {os.getpid()})" in made.errors
+    daemon = person.done("exec", name, "cat", "/etc/docker/daemon.json").output
+    assert "registry-mirrors" not in daemon
+    person.done("destroy", name, "--yes")
+
+
+def test_commands_pass_words_streams_and_exit_codes(running: Person) -> None:
+    name = running.name("words")
+    running.done("create", name, "--docker", "28", "--cpus", "1", "--memory", "1GiB")
+    told = running.vm("exec", name, "--", "sh", "-c", 'echo "$0"; echo e >&2; exit 9', "a b")
+    assert told == Completed(exit_code=9, output="a b\n", errors="e\n")
+    details = valid("vm", running.done("status", name, "--format", "json").output)
+    assert (details["cpus"], details["memory_bytes"]) == (1, 2**30)
+    assert str(details["docker_answers"]).startswith("28.5.")
+    assert "API listen" in running.done("logs", name, "--tail", "200").output
+    running.done("stop", name)
+    stopped = running.vm("status", name, "--format", "json")
+    assert stopped.exit_code == 3
+    assert valid("vm", stopped.output)["state"] == "stopped"
+    assert running.vm("exec", name, "true").exit_code == 3
+    running.done("start", name)
+    running.done("destroy", name, "--yes")
+
+
+def test_nothing_is_destroyed_without_a_word(running: Person) -> None:
+    name = running.name("kept")
+    running.done("create", name)
+    refused = running.vm("destroy", name)
+    assert (refused.exit_code, refused.output) == (2, "")
+    assert "--yes" in refused.errors
+    code, screen = running.at_a_terminal("destroy", name, answer="")
+    assert code == 1
+    assert "was not removed" in screen
+    assert running.done("status", name).exit_code == 0
+    running.done("destroy", name, "--yes")
+    assert running.done("destroy", name, "--yes").errors == f"there is no VM {name}\n"
+
+
+def test_of_twenty_at_once_all_are_made_and_of_one_name_one(running: Person) -> None:
+    names = [running.name(f"many{number}") for number in range(20)]
+    started = [running.start("create", name) for name in names]
+    assert [one.wait() for one in started] == [0] * 20
+    made = running.done("list", "--project", running.prefix).output
+    assert all(f"{name}\t" in made for name in names)
+
+    name = running.name("one")
+    results: list[Completed] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(running.vm("create", name)))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.exit_code for one in results) == [0, 1, 1, 1, 1]
+    assert all(name in one.errors for one in results)
+    assert running.done("status", name).exit_code == 0
+    ends = [running.start("destroy", one, "--yes") for one in (*names, name)]
+    assert {one.wait() for one in ends} == {0}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_whenever_it_is_killed_nothing_stays(running: Person, number: signal.Signals) -> None:
+    before = left_of(running.name("killed"))[1]
+    name = running.name("killed")
+    for tenths in (2, 4, 5, 6, 7, 8, 10, 13):
+        process = running.start("create", name)
+        time.sleep(tenths / 10)
+        process.send_signal(number)
+        process.wait()
+        if number != signal.SIGKILL and process.returncode:
+            assert left_of(name) == ([], before), tenths
+        again = running.vm("create", name)
+        assert again.exit_code == 0 or "exists already" in again.errors, (tenths, again)
+        assert running.done("exec", name, "docker", "version").exit_code == 0
+        running.done("destroy", name, "--yes")
+        assert left_of(name) == ([], before), tenths
+
+
+def test_a_killed_creation_can_be_destroyed(running: Person) -> None:
+    name = running.name("half")
+    process = running.start("create", name)
+    while not left_of(name)[0]:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    running.done("destroy", name, "--yes")
+    assert left_of(name)[0] == []
+
+
+def test_what_is_wrong_in_vm_yaml_is_said_all_at_once_and_nothing_made(running: Person) -> None:
+    bad = "vm: {memory: 4096, cpus: none}\nprovider: vagrant\ndocker_registry: perhaps\n"
+    file = running.folder / "vm.yaml"
+    good = file.read_text()
+    file.write_text(good.replace("docker_registry: true\n", "") + bad)
+    try:
+        refused = running.vm("create", running.name("bad"))
+    finally:
+        file.write_text(good)
+    assert refused.exit_code == 2
+    for path in ("vm.memory", "vm.cpus", "provider"):
+        assert path in refused.errors
+    assert left_of(running.name("bad"))[0] == []
+
+
+def test_every_format_of_configuration_is_valid(person: Person) -> None:
+    valid("config", person.done("registry", "config", "show", "--format", "json").output)
