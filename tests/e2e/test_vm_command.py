@@ -350,7 +350,7 @@ def test_what_is_wrong_in_vm_yaml_is_said_all_at_once_and_nothing_made(running: 
     finally:
         file.write_text(good)
     assert refused.exit_code == 2
-    for path in ("vm.memory", "vm.cpus", "provider"):
+    for path in ("vm.memory", "vm.cpus", "provider", "docker_registry"):
         assert path in refused.errors
     assert left_of(running.name("bad"))[0] == []
 

@@ -133,9 +133,9 @@ def path(_: Context) -> None:
 @command
 def validate(_: Context) -> None:
     """Check every value in every place; each fault is listed with its remedy."""
-    from vmreg.config import load  # noqa: PLC0415 - start-up time of --help
+    from vmreg.config.everything import load_everything  # noqa: PLC0415 - start-up time of --help
 
-    load()
+    load_everything()
     say("the configuration is valid; next: vm registry start")
 
 

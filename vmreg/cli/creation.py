@@ -47,7 +47,7 @@ def create(  # noqa: PLR0917 - Invoke makes options of them
     A failure, or Ctrl-C, leaves nothing behind.
     """
     choice = wanted(registry=registry, no_registry=no_registry)
-    from vmreg.config import load_project  # noqa: PLC0415 - start-up time of --help
+    from vmreg.config.everything import load_everything  # noqa: PLC0415 - start-up time of --help
 
     given = {
         "services.docker.version": docker,
@@ -55,7 +55,7 @@ def create(  # noqa: PLR0917 - Invoke makes options of them
         "vm.cpus": cpus,
         "vm.memory": memory,
     }
-    project = load_project(overrides={key: value for key, value in given.items() if value})
+    _, project = load_everything(overrides={key: one for key, one in given.items() if one})
     asking = may_ask(no_input=no_input) and not is_dry(context)
     _create(project, name, wanted=choice, asking=asking, dry=is_dry(context))
 
