@@ -355,5 +355,23 @@ def test_what_is_wrong_in_vm_yaml_is_said_all_at_once_and_nothing_made(running: 
     assert left_of(running.name("bad"))[0] == []
 
 
+def test_what_is_fetched_beforehand_costs_the_vm_s_pull_nothing(running: Person, hub: Hub) -> None:
+    (running.folder / "Dockerfile").write_text("FROM python:3.12\nCOPY --from=ghcr.io/a/b /x /x\n")
+    done = running.done("registry", "pull", "node:20", "--for", "vm.yaml", "--format", "json")
+    document = valid("pull", done.output)
+    assert [one["reference"] for one in document["images"]] == ["node:20", "python:3.12"]  # type: ignore[attr-defined]  # as the schema says
+    assert "skipped ghcr.io/a/b" in done.errors
+    assert "pulls left before" in done.errors
+    name = running.name("warm")
+    running.done("create", name)
+    mark = hub.mark()
+    running.done("exec", name, "docker", "pull", "-q", "python:3.12")
+    assert hub.totals(mark).blob_bytes == 0
+    running.done("destroy", name, "--yes")
+    missing = running.vm("registry", "pull", "no/such-image:1")
+    assert missing.exit_code == 1
+    assert "404" in missing.errors
+
+
 def test_every_format_of_configuration_is_valid(person: Person) -> None:
     valid("config", person.done("registry", "config", "show", "--format", "json").output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 
-from vmreg.cli import config
+from vmreg.cli import config, prewarming
 from vmreg.cli.common import Table, check_format, command, is_dry, open_stack, say, show
 from vmreg.errors import DegradedError, NotRunningError, UsageError
 
@@ -141,4 +141,4 @@ def _reach(reachable: bool | None) -> str:  # noqa: FBT001 - three-valued, not a
     return {True: "(reachable)", False: "(does not answer)", None: "(not asked)"}[reachable]
 
 
-ns = Collection("registry", start, stop, status_, logs, config.ns)
+ns = Collection("registry", start, stop, status_, logs, prewarming.pull, config.ns)
