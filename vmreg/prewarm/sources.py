@@ -106,10 +106,10 @@ def _compose(
 
 def _others(folder: Path, findings: Findings, builds: Iterable[Build]) -> None:
     """Note what the Dockerfiles of a folder build on, but for those that Compose has a use for."""
-    read = {build.dockerfile.resolve() for build in builds if build.dockerfile is not None}
+    read = {_real(build.dockerfile) for build in builds if build.dockerfile is not None}
     for path in sorted(folder.iterdir()):
         is_one = _matches(path, DOCKERFILES) and not path.name.endswith(_NO_DOCKERFILE)
-        if is_one and path.is_file() and path.resolve() not in read:
+        if is_one and path.is_file() and _real(path) not in read:
             _dockerfile(path, findings)
 
 
@@ -125,7 +125,7 @@ def _results(builds: Iterable[Build]) -> frozenset[Reference]:
 
 
 def _dockerfile(path: Path, findings: Findings, *, build: Build | None = None) -> None:
-    clean = path.parent.resolve() / path.name
+    clean = _real(path.parent) / path.name
     _bases(findings.text(clean), findings, path=clean, build=build)
 
 
@@ -179,3 +179,11 @@ def _target(text: str) -> dict[str, str]:
 
 def _matches(path: Path, globs: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(path.name, glob) for glob in globs)
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links and dots, or as it is when that cannot be."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a circle of links, a NUL
+        return path
