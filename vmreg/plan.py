@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vmreg.config import Settings
 
 CONFIG_LABEL = "vmreg.config"
+INSTANCE_LABEL = "vmreg.instance"
+STATE_LABEL = "vmreg.state"
 ROLE_LABEL = "vmreg.role"
 EDGE_PORT = 5000
 NAME_PATTERN = "[a-z0-9][a-z0-9._/-]*"
@@ -87,6 +89,11 @@ class Relay:
     def authority(self) -> str:
         """The host as it stands in a URL with the default port."""
         return self.name
+
+
+def labels(settings: Settings) -> dict[str, str]:
+    """Return what tells this cache's containers and networks from those of every other cache."""
+    return {INSTANCE_LABEL: settings.registry.instance, STATE_LABEL: str(settings.state_dir)}
 
 
 def parts(settings: Settings, facts: HostFacts, images: Images) -> tuple[Part, Part]:
@@ -268,7 +275,7 @@ def _spec(
         entrypoint=(),
         command=command,
         user=f"{user}:{group}",
-        labels={"vmreg.instance": settings.registry.instance},
+        labels=labels(settings),
         mounts=(*mounts, Mount(target="/tmp", kind="tmpfs")),  # noqa: S108 - the container's own
         cap_drop=("ALL",),
         security_opt=("no-new-privileges:true",),

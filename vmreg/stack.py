@@ -62,7 +62,7 @@ class Stack:
         began = time.monotonic()
         self._make_folders()
         with self.locked():
-            refuse_strangers(self.engine, self._names())
+            refuse_strangers(self.engine, self._names(), state=str(self.state))
             self._settle_leftovers()
             wanted = self.wanted(progress=progress)
             actions = self.actions(wanted)
@@ -80,9 +80,11 @@ class Stack:
         """Let the transfers under way finish, then remove containers and networks; keep the data.
 
         :returns: whether anything ran. A second call is harmless.
+        :raises HostError: a container of that name is not this cache's.
         """
         self._make_folders()
         with self.locked():
+            refuse_strangers(self.engine, self._names(), state=str(self.state))
             found = [one for role in ("proxy", "storage") for one in self._of_role(role)]
             self._drain(progress)
             for container in found:
@@ -105,7 +107,7 @@ class Stack:
             )
             for role, (configured, pinned) in self._choices().items()
         }
-        labels = {"vmreg.instance": self.settings.registry.instance}
+        labels = plan.labels(self.settings)
         self.engine.ensure_network(self.settings.network_name, labels=labels)
         self.engine.ensure_network(plan.inside_network(self.settings), labels=labels, internal=True)
         return plan.parts(self.settings, self._facts(), plan.Images(**found))
@@ -347,7 +349,7 @@ class Stack:
 
     def _of_role(self, role: str) -> tuple[Container, ...]:
         return self.engine.list(
-            labels={"vmreg.instance": self.settings.registry.instance, plan.ROLE_LABEL: role}
+            labels={**plan.labels(self.settings), plan.ROLE_LABEL: role}
         )
 
     def _make_folders(self) -> None:

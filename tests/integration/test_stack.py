@@ -164,6 +164,19 @@ def test_a_stranger_of_our_name_is_left_alone(
         other.close()
 
 
+def test_the_cache_of_another_folder_keeps_its_containers(
+    registry: Registry, engine: Engine, tmp_path: Path
+) -> None:
+    elsewhere = replace(registry.stack.settings, home=tmp_path / "another home")
+    other = Stack(engine, elsewhere)
+    for act in (other.start, other.stop):
+        with pytest.raises(HostError, match="belongs to another cache") as refused:
+            act()
+        assert str(registry.stack.state) in refused.value.details
+    assert container(registry, "proxy").running
+    assert container(registry, "storage").running
+
+
 def test_clients_cannot_write_or_reach_the_inside(registry: Registry) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         assert registry.edge.ask("/v2/library/node/blobs/uploads/", method=method).status == 405

@@ -127,9 +127,11 @@ def test_the_engine_waits_longer_than_nginx_drains() -> None:
 
 
 def test_a_part_is_labelled_with_its_instance_role_and_digest() -> None:
-    for part in parts(settings_of(instance="cache")):
+    settings = settings_of(instance="cache")
+    for part in parts(settings):
         assert part.spec.labels == {
             "vmreg.instance": "cache",
+            "vmreg.state": str(settings.state_dir),
             "vmreg.role": part.role,
             "vmreg.config": part.digest,
         }
@@ -292,7 +294,7 @@ def test_what_is_served_is_an_allow_list_when_there_is_one() -> None:
     assert allowed is not None
     assert allowed[1].split() == [
         *("default", "0;"),
-        *('"vmreg.invalid/probe"', "1;"),
+        *('"library/vmreg.invalid/probe"', "1;"),
         *('"~^library/[^/]+$"', "1;"),
         *('"~^me/app$"', "1;"),
     ]

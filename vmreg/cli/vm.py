@@ -178,7 +178,7 @@ def _as_table(found: Details) -> Table:
         ("mirrors", mirrors),
         ("address", one.address),
         ("cpus", f"{one.cpus:g}" if one.cpus else "no limit"),
-        ("memory", format_size(one.memory_bytes, binary=True) if one.memory_bytes else "no limit"),
+        ("memory", format_size(one.memory_bytes) if one.memory_bytes else "no limit"),
         ("container", found.instance),
     )
     return Table(columns=("what", "value"), rows=rows)
