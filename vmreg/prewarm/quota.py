@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SETTLE_S = 0.05
 _SETTLE_LIMIT_S = 0.5
+_AT_ONCE_S = 2.0  # requests that overlap end, and are logged, in any order
 
 
 class Watch:
@@ -30,24 +31,30 @@ class Watch:
         """Return what was left before the first manifest was fetched.
 
         A HEAD is not counted, so the first one since the watch began tells it; without one, the
-        last word before stands.
+        last word before stands. Of HEADs at once, the one that saw the most left came first.
         """
+        heads = [one for one in self._since() if one.method == "HEAD"]
+        if not heads:
+            return _limit(self._known)
+        at_once = [one for one in heads if one.time - heads[0].time < _AT_ONCE_S]
+        return _limit(max(at_once, key=_remaining))
+
+    def after(self) -> RateLimit | None:
+        """Return what is left now: of answers that came at once, the least."""
+        seen = self._since()
+        if not seen:
+            return _limit(self._known)
+        at_once = [one for one in seen if seen[-1].time - one.time < _AT_ONCE_S]
+        return _limit(min(at_once, key=_remaining))
+
+    def _since(self) -> list[OriginRecord]:
+        """Return the records since the watch began that carry a limit."""
         _settle(self._log)
         offset = self._offset if _size(self._log) >= self._offset else 0  # the log was rotated
         try:
-            heads = [
-                one
-                for one in accesslog.origin(self._log, offset=offset)
-                if one.method == "HEAD" and one.limit
-            ]
+            return [one for one in accesslog.origin(self._log, offset=offset) if one.limit]
         except FileNotFoundError:
-            heads = []
-        return _limit(heads[0] if heads else self._known)
-
-    def after(self) -> RateLimit | None:
-        """Return what is left now."""
-        _settle(self._log)
-        return _limit(accesslog.latest_limit(self._log) or self._known)
+            return []
 
 
 def _limit(seen: OriginRecord | None) -> RateLimit | None:
@@ -56,6 +63,10 @@ def _limit(seen: OriginRecord | None) -> RateLimit | None:
     return RateLimit(
         limit=seen.limit, remaining=seen.remaining, window_s=seen.window_s, seen_at=seen.time
     )
+
+
+def _remaining(seen: OriginRecord) -> int:
+    return seen.remaining or 0
 
 
 def _size(log: Path) -> int:
