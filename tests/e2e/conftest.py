@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.hub import Hub
+from tests.e2e.people import PROJECT, Person, free_port
 from vmreg.engine import ContainerSpec, Engine
 from vmreg.images import COMPONENTS, ensure
 from vmreg.process import run
@@ -68,3 +71,48 @@ def registry(engine: Engine, certificate: Path) -> str:
         engine.put_file(made.id, f"/etc/registry-{name}.pem", content)
     engine.start(made.id)
     return engine.inspect(made.id).addresses["bridge"]
+
+
+@pytest.fixture(scope="module")
+def hub(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("hub")
+    name = f"test-hub-{uuid.uuid4().hex[:8]}"
+    with Hub.start(
+        engine, name=name, network=f"{name}-net", state=folder, cache=folder / "c", scale=0.02
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def person(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    folder = tmp_path_factory.mktemp("shop")
+    prefix = f"p{uuid.uuid4().hex[:8]}"
+    (folder / "vm.yaml").write_text(PROJECT % prefix)
+    port = free_port()
+    someone = Person(
+        folder=folder,
+        prefix=prefix,
+        port=port,
+        environment={
+            **{key: one for key, one in os.environ.items() if not key.startswith("VM_")},
+            "VM_HOME": str(tmp_path_factory.mktemp("home")),
+            "VM_REGISTRY_PORT": str(port),
+            "VM_REGISTRY_INSTANCE": prefix,
+            "VM_REGISTRY_UPSTREAM_NETWORK": hub.network,
+            "VM_REGISTRY_UPSTREAM_CA_FILE": str(hub.ca_file),
+        },
+    )
+    yield someone
+    engine = Engine.connect(owner="vmreg")
+    provider = DockerProvider(engine)
+    for vm in provider.list():
+        if vm.name.startswith(prefix):
+            provider.destroy(vm.name)
+    engine.close()
+    someone.vm("registry", "stop")
+
+
+@pytest.fixture
+def running(person: Person) -> Person:
+    person.done("registry", "start")
+    return person

@@ -2,171 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import pty
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import docker
-import jsonschema
 import pytest
 
-import vmreg
-from bench.hub import Hub
+from tests.e2e.people import left_of, valid
 from vmreg import accesslog
-from vmreg.engine import Engine
-from vmreg.process import Completed, run
-from vmreg.vms.docker import DockerProvider
+from vmreg.process import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-VM = str(Path(sys.executable).parent / "vm")
-SCHEMAS = Path(vmreg.__file__).parent / "schema"
-PROJECT = "docker_registry: true\nproject: {name: %s}\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """Someone in a project's folder, all of whose VMs have names with one beginning."""
-
-    folder: Path
-    prefix: str
-    port: int
-    environment: dict[str, str] = field(repr=False)
-
-    def vm(self, *words: str, **more: str) -> Completed:
-        """Run a command with nobody at the terminal."""
-        environment = {**self.environment, **more}
-        argv = ["env", "-C", str(self.folder), VM, *words]
-        return run(argv, check=False, environment=environment, timeout_s=120)
-
-    def done(self, *words: str, **more: str) -> Completed:
-        finished = self.vm(*words, **more)
-        assert finished.exit_code == 0, finished
-        return finished
-
-    def name(self, word: str) -> str:
-        return f"{self.prefix}-{word}"
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [VM, *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def at_a_terminal(self, *words: str, answer: str) -> tuple[int, str]:
-        """Run a command with a person who answers its first question; return code and screen."""
-        person, terminal = pty.openpty()
-        environment = {key: one for key, one in self.environment.items() if key != "CI"}
-        process = subprocess.Popen(
-            [VM, *words],
-            cwd=self.folder,
-            env=environment,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        screen = b""
-        answered = False
-        while True:
-            try:
-                seen = os.read(person, 4096)
-            except OSError:  # the other side is closed
-                break
-            if not seen:
-                break
-            screen += seen
-            if not answered and b"? [" in screen:
-                os.write(person, answer.encode() + b"\n")
-                answered = True
-        os.close(person)
-        return process.wait(), screen.decode()
-
-
-@pytest.fixture(scope="module")
-def hub(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    folder = tmp_path_factory.mktemp("hub")
-    name = f"test-hub-{uuid.uuid4().hex[:8]}"
-    with Hub.start(
-        engine, name=name, network=f"{name}-net", state=folder, cache=folder / "c", scale=0.02
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def person(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    folder = tmp_path_factory.mktemp("shop")
-    prefix = f"p{uuid.uuid4().hex[:8]}"
-    (folder / "vm.yaml").write_text(PROJECT % prefix)
-    port = free_port()
-    someone = Person(
-        folder=folder,
-        prefix=prefix,
-        port=port,
-        environment={
-            **{key: one for key, one in os.environ.items() if not key.startswith("VM_")},
-            "VM_HOME": str(tmp_path_factory.mktemp("home")),
-            "VM_REGISTRY_PORT": str(port),
-            "VM_REGISTRY_INSTANCE": prefix,
-            "VM_REGISTRY_UPSTREAM_NETWORK": hub.network,
-            "VM_REGISTRY_UPSTREAM_CA_FILE": str(hub.ca_file),
-        },
-    )
-    yield someone
-    engine = Engine.connect(owner="vmreg")
-    provider = DockerProvider(engine)
-    for vm in provider.list():
-        if vm.name.startswith(prefix):
-            provider.destroy(vm.name)
-    engine.close()
-    someone.vm("registry", "stop")
-
-
-@pytest.fixture
-def running(person: Person) -> Person:
-    person.done("registry", "start")
-    return person
-
-
-def left_of(prefix: str) -> tuple[list[str], int]:
-    """Return the containers of that prefix, and how many volumes there are in all."""
-    client = docker.from_env()
-    try:
-        names = [one.name or "" for one in client.containers.list(all=True)]
-        return [name for name in names if name.startswith(f"vm-{prefix}")], len(
-            client.volumes.list()
-        )
-    finally:
-        client.close()
-
-
-def valid(name: str, text: str) -> dict[str, object]:
-    document = json.loads(text)
-    jsonschema.validate(document, json.loads((SCHEMAS / f"{name}.schema.json").read_text()))
-    assert isinstance(document, dict)
-    return document
+    from bench.hub import Hub
+    from tests.e2e.people import Person
 
 
 def pulls(person: Person, name: str) -> None:
