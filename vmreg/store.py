@@ -24,8 +24,9 @@ MANIFEST_TYPES = (
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
-# Docker Hub allows no dot in an account's name, so this repository can't exist there.
-PROBE_REPOSITORY = "vmreg.invalid/probe"
+# Docker Hub has no names of three parts, so this repository can't exist there. The first part has
+# no dot: the docker command would take it for a registry's host.
+PROBE_REPOSITORY = "library/vmreg.invalid/probe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,25 +94,33 @@ def usage(data: Path) -> Usage:
 def probe() -> Probe:
     """Return the probe image; it is the same each time."""
     layer = b"vmreg probe\n" * 64
-    config = json.dumps(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
-        },
-        sort_keys=True,
-    ).encode()
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": _descriptor(CONFIG_TYPE, config),
-            "layers": [_descriptor(LAYER_TYPE, layer)],
-        },
-        indent=3,
-    ).encode()
-    return Probe(manifest=manifest, config=config, layer=layer)
+    config = config_json(architecture="amd64", diff_id=digest_of(layer))
+    return Probe(manifest=manifest_json(config=config, layer=layer), config=config, layer=layer)
+
+
+def config_json(*, architecture: str, diff_id: str) -> bytes:
+    """Return an image configuration with one layer.
+
+    :param diff_id: digest of the layer's uncompressed archive.
+    """
+    document = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def manifest_json(*, config: bytes, layer: bytes) -> bytes:
+    """Return the manifest of a configuration and one layer, all as they are stored."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": _descriptor(CONFIG_TYPE, config),
+        "layers": [_descriptor(LAYER_TYPE, layer)],
+    }
+    return json.dumps(document, indent=3).encode()
 
 
 def put_probe(data: Path, *, owner: tuple[int, int] | None = None) -> Probe:
@@ -122,19 +131,50 @@ def put_probe(data: Path, *, owner: tuple[int, int] | None = None) -> Probe:
     :param owner: user and group that the files are given to, when the caller may do so.
     """
     image = probe()
+    put_image(data, image, owner=owner)
+    return image
+
+
+def put_image(data: Path, image: Probe, *, owner: tuple[int, int] | None = None) -> None:
+    """Write an image of the probe repository, its manifest last, without a tag.
+
+    Harmless while the registry runs, and a second time.
+
+    :param owner: user and group that the files are given to, when the caller may do so.
+    """
     repository = data / ROOT / "repositories" / PROBE_REPOSITORY
     revisions, layers = repository / "_manifests" / "revisions", repository / "_layers"
-    for content, links in (
-        (image.layer, (layers,)),
-        (image.config, (layers,)),
-        (image.manifest, (revisions,)),
+    for content, folder in (
+        (image.layer, layers),
+        (image.config, layers),
+        (image.manifest, revisions),
     ):
         digest = digest_of(content)
         _write(data, blob_path(data, digest), content, owner)
-        for folder in links:
-            link = folder / "sha256" / digest.removeprefix("sha256:") / "link"
-            _write(data, link, digest.encode(), owner)
-    return image
+        _write(data, _link(folder, digest), digest.encode(), owner)
+
+
+def put_tag(data: Path, tag: str, digest: str, *, owner: tuple[int, int] | None = None) -> None:
+    """Let a tag of the probe repository name a manifest; harmless a second time."""
+    folder = tags_folder(data) / tag
+    for link in (_link(folder / "index", digest), folder / "current" / "link"):
+        _write(data, link, digest.encode(), owner)
+
+
+def tags_folder(data: Path) -> Path:
+    """Return where the tags of the probe repository lie: a folder each."""
+    return data / ROOT / "repositories" / PROBE_REPOSITORY / "_manifests" / "tags"
+
+
+def link_folders(data: Path, digest: str) -> tuple[Path, ...]:
+    """Return the folders whose links let the probe repository serve a blob, there or not."""
+    repository = data / ROOT / "repositories" / PROBE_REPOSITORY
+    kinds = (repository / "_manifests" / "revisions", repository / "_layers")
+    return tuple(_link(kind, digest).parent for kind in kinds)
+
+
+def _link(folder: Path, digest: str) -> Path:
+    return folder / "sha256" / digest.removeprefix("sha256:") / "link"
 
 
 def _descriptor(media_type: str, content: bytes) -> dict[str, object]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-REPOSITORY = "docker/registry/v2/repositories/vmreg.invalid/probe"
+REPOSITORY = "docker/registry/v2/repositories/library/vmreg.invalid/probe"
 
 
 def fill(data: Path, contents: Iterable[bytes]) -> None:
