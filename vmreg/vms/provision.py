@@ -6,16 +6,16 @@ All that is needed of a VM is a :class:`~vmreg.vms.provider.Connection`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vmreg import waiting
 from vmreg.errors import UsageError, VmregError
+from vmreg.vms.files import File, replace
 from vmreg.vms.provider import DAEMON_JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from vmreg.vms.provider import Connection
 
@@ -39,21 +39,13 @@ readlink -f "$1"
 if [ -e "$1" ]; then cat "$1"; fi
 """
 
-# $1 is the new file beside the real one, $2 the real one: rename is the only atomic way.
-_REPLACE = """
-set -e
-if [ -e "$2" ]; then chmod --reference="$2" "$1"; chown --reference="$2" "$1"; fi
-sync "$1"
-mv -f "$1" "$2"
+# Releases before 23 cannot judge a file, and their reload shows what is wrong with it instead.
+_VALIDATE = """
+said=$(dockerd --validate --config-file "$1" 2>&1) && exit
+case $said in *"unknown flag"*) exit 0 ;; esac
+printf '%s\\n' "$said" >&2
+exit 1
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """A VM's ``daemon.json``: where it really lies, behind any link, and its text."""
-
-    path: str
-    text: str
 
 
 def initial_settings(
@@ -82,14 +74,24 @@ def with_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object
     >>> with_mirror({"debug": True, "registry-mirrors": ["http://h:1", "http://other"]}, "http://h:2")
     {'debug': True, 'registry-mirrors': ['http://h:2', 'http://other']}
     """
+    first = checked(mirror)
+    host = urlsplit(first).hostname
+    others = [one for one in mirrors(settings) if urlsplit(one).hostname != host]
+    return {**settings, MIRRORS: [first, *others]}
+
+
+def checked(mirror: str) -> str:
+    """Return the address of a mirror without a slash at its end.
+
+    :raises UsageError: it is not an http or https address.
+    """
     address = urlsplit(mirror)
     if address.scheme not in {"http", "https"} or not address.hostname or address.path.strip("/"):
         raise UsageError(
             brief=f"{mirror} is not the address of a mirror",
             resolution="Give it as http://HOST:PORT without a path; dockerd allows none.",
         )
-    others = [one for one in mirrors(settings) if urlsplit(one).hostname != address.hostname]
-    return {**settings, MIRRORS: [mirror.rstrip("/"), *others]}
+    return mirror.rstrip("/")
 
 
 def without_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object]:
@@ -98,8 +100,16 @@ def without_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, obj
     >>> without_mirror({"debug": True, "registry-mirrors": ["http://h:1"]}, "http://h:2")
     {'debug': True}
     """
-    host = urlsplit(mirror).hostname
-    others = [one for one in mirrors(settings) if urlsplit(one).hostname != host]
+    return without_hosts(settings, {urlsplit(mirror).hostname or ""})
+
+
+def without_hosts(settings: Mapping[str, object], hosts: Collection[str]) -> dict[str, object]:
+    """Return the settings without any mirror on these hosts and every other key kept.
+
+    >>> without_hosts({"registry-mirrors": ["http://h:1", "http://i:1"]}, {"h"})
+    {'registry-mirrors': ['http://i:1']}
+    """
+    others = [one for one in mirrors(settings) if urlsplit(one).hostname not in hosts]
     rest = {key: value for key, value in settings.items() if key != MIRRORS}
     return {**rest, MIRRORS: others} if others else rest
 
@@ -179,11 +189,11 @@ def set_mirror(vm: Connection, mirror: str) -> bool:
         back and dockerd runs as before.
     """
     old = _read(vm)
-    settings = parse_settings(old.text)
+    settings = parse_settings(old.text or "")
     wanted = with_mirror(settings, mirror)
     if wanted == settings and active_mirrors(vm) == mirrors(wanted):
         return False
-    _apply(vm, wanted, old=old)
+    bring(vm, wanted, old=old)
     return True
 
 
@@ -193,32 +203,71 @@ def remove_mirror(vm: Connection, mirror: str) -> bool:
     :raises VmregError: as for :func:`set_mirror`.
     """
     old = _read(vm)
-    settings = parse_settings(old.text)
+    settings = parse_settings(old.text or "")
     wanted = without_mirror(settings, mirror)
     if wanted == settings and active_mirrors(vm) == mirrors(wanted):
         return False
-    # A reload leaves alone what is not in the file; only an empty list empties the list.
-    _apply(vm, {**wanted, MIRRORS: list(mirrors(wanted))}, old=old)
-    if MIRRORS not in wanted:
-        _replace(vm, _File(path=old.path, text=_text(wanted)))
+    bring(vm, wanted, old=old)
     return True
 
 
-def _apply(vm: Connection, settings: Mapping[str, object], *, old: _File) -> None:
-    """Write the settings and reload; put the old file back when dockerd does not take them."""
-    _replace(vm, _File(path=old.path, text=_text(settings)), validate=True)
+def bring(vm: Connection, wanted: Mapping[str, object], *, old: File) -> None:
+    """Give a running dockerd new settings by a reload; no container is restarted.
+
+    :param wanted: the whole of the new ``daemon.json``; only its mirrors may differ from the old.
+    :param old: what is there now.
+    :raises VmregError: dockerd refused: then the old file is back and dockerd runs as before.
+    """
+    # A reload leaves alone what is not in the file; only an empty list empties the list.
+    reloaded = {**wanted, MIRRORS: list(mirrors(wanted))}
+    write_settings(vm, reloaded, path=old.path)
     try:
-        _reload(vm, mirrors(settings))
+        _reload(vm, mirrors(wanted))
     except BaseException:
-        _replace(vm, old)
+        replace(vm, old)
         # When dockerd itself is what is missing, the first error says so.
-        _signal(vm)
+        reload(vm)
         wait_for_dockerd(vm, timeout_s=RELOAD_TIMEOUT_S)
         raise
+    if MIRRORS not in wanted:
+        replace(vm, File(path=old.path, text=text_of(wanted)))
+
+
+def write_settings(vm: Connection, settings: Mapping[str, object], *, path: str) -> None:
+    """Write a ``daemon.json`` that dockerd would take; nothing is reloaded.
+
+    :raises VmregError: dockerd would refuse it, or it cannot be written; the old file stays then.
+    """
+    refusal = replace(vm, File(path=path, text=text_of(settings)), check=_VALIDATE)
+    if refusal:
+        raise VmregError(
+            brief=f"the VM's dockerd would refuse its new {DAEMON_JSON}",
+            details=refusal,
+            resolution=f"Correct {DAEMON_JSON} in the VM; nothing was changed.",
+        )
+
+
+def reload(vm: Connection) -> None:
+    """Let dockerd read its file again; it takes a moment.
+
+    :raises VmregError: it is not running.
+    """
+    done = vm.exec(["sh", "-c", f'kill -HUP "$(cat {PID_FILE})"'])
+    if done.exit_code:
+        raise VmregError(brief="the VM's dockerd is not running", details=vm.daemon_log())
+
+
+def text_of(settings: Mapping[str, object]) -> str:
+    r"""Return the text of a ``daemon.json``.
+
+    >>> text_of({})
+    '{}\\n'
+    """
+    return json.dumps(settings, indent=2) + "\n"
 
 
 def _reload(vm: Connection, wanted: Sequence[str]) -> None:
-    _signal(vm)
+    reload(vm)
     expected = tuple(one.rstrip("/") for one in wanted)
     try:
         waiting.until(
@@ -229,61 +278,21 @@ def _reload(vm: Connection, wanted: Sequence[str]) -> None:
     except VmregError as error:
         raise VmregError(
             brief=f"the VM's dockerd did not take its new {DAEMON_JSON}",
-            details=_complaints(vm) or str(error),
+            details=complaints(vm) or str(error),
             resolution=f"The old file is back. Correct {DAEMON_JSON} in the VM.",
         ) from error
 
 
-def _complaints(vm: Connection) -> str:
+def complaints(vm: Connection) -> str:
     """Return the last lines that dockerd did not mean as mere information."""
     lines = vm.daemon_log(tail=500).splitlines()
     loud = [line for line in lines if "level=error" in line or "level=fatal" in line]
     return "\n".join(loud[-5:])
 
 
-def _signal(vm: Connection) -> None:
-    done = vm.exec(["sh", "-c", f'kill -HUP "$(cat {PID_FILE})"'])
-    if done.exit_code:
-        raise VmregError(brief="the VM's dockerd is not running", details=vm.daemon_log())
-
-
-def _read(vm: Connection) -> _File:
+def _read(vm: Connection) -> File:
     done = vm.exec(["sh", "-c", _READ, "sh", DAEMON_JSON])
     if done.exit_code:
         raise VmregError(brief=f"cannot read {DAEMON_JSON} in the VM", details=done.errors.strip())
     path, _, text = done.output.partition("\n")
-    return _File(path=path, text=text)
-
-
-def _text(settings: Mapping[str, object]) -> str:
-    return json.dumps(settings, indent=2) + "\n"
-
-
-def _replace(vm: Connection, file: _File, *, validate: bool = False) -> None:
-    """Put a whole new file in the place of the old one, or nothing."""
-    beside = f"{file.path}.vmreg-new"
-    vm.put_file(beside, file.text.encode())
-    try:
-        if validate:
-            _validate(vm, beside)
-        _move(vm, beside, file.path)
-    except VmregError:
-        vm.exec(["rm", "-f", beside])
-        raise
-
-
-def _move(vm: Connection, path: str, target: str) -> None:
-    done = vm.exec(["sh", "-c", _REPLACE, "sh", path, target])
-    if done.exit_code:
-        raise VmregError(brief=f"cannot write {target} in the VM", details=done.errors.strip())
-
-
-def _validate(vm: Connection, path: str) -> None:
-    """Ask dockerd itself; releases before 23 cannot say, and their reload shows it instead."""
-    done = vm.exec(["dockerd", "--validate", "--config-file", path])
-    if done.exit_code and "unknown flag" not in done.errors:
-        raise VmregError(
-            brief=f"the VM's dockerd would refuse its new {DAEMON_JSON}",
-            details=done.errors.strip(),
-            resolution=f"Correct {DAEMON_JSON} in the VM; nothing was changed.",
-        )
+    return File(path=path, text=text)
