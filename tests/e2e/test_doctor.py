@@ -326,6 +326,20 @@ def test_a_daemon_that_does_not_answer(classic: Patient) -> None:
         classic.sh('kill -CONT "$(cat /run/docker.pid)"')
 
 
+def test_a_daemon_that_cannot_start(modern: Patient) -> None:
+    with modern.with_file(DAEMON_JSON, '{"no-such-key": 1}'):
+        modern.sh('kill "$(cat /run/docker.pid)"')
+        waiting.until(
+            lambda: True if "no-such-key" in modern.vm.daemon_log() else None,
+            what="its complaint",
+            timeout_s=20,
+        )
+        (docker,) = (one for one in modern.examine().findings if one.id == "docker")
+        assert (docker.status, "no-such-key" in docker.summary) == ("fail", True), docker
+    modern.provider.wait_ready(modern.name)
+    assert modern.examine().healthy
+
+
 def test_a_vm_that_does_not_run_or_exist(classic: Patient, provider: DockerProvider) -> None:
     nobody = Patient(classic.stack, provider, "nobody")
     assert nobody.fails() == {"vm-runs": "vm create nobody"}

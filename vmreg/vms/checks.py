@@ -45,6 +45,7 @@ class Seen:
     :param hosts: the addresses that ``host.docker.internal`` may resolve to.
     :param bound: the addresses that the cache listens on.
     :param facts: ``None`` when the VM could not be asked; ``silence`` then says why.
+    :param last_words: why dockerd ended, by its own log; empty when that does not say.
     :param asked_at_s: this host's clock when the VM was asked.
     :param reach: the way to the cache, ``None`` when it was not tried.
     :param rule: the packet filter's rule in the VM that has to do with that way; mostly empty.
@@ -61,6 +62,7 @@ class Seen:
     bound: tuple[str, ...] = ()
     facts: Facts | None = None
     silence: str = ""
+    last_words: str = ""
     asked_at_s: float = 0
     reach: Reach | None = None
     rule: str = ""
@@ -103,7 +105,8 @@ def docker(seen: Seen) -> Finding:
         remedy = f"vm destroy {seen.name}, and vm create {seen.name} with services.docker: true"
         return fail("docker", "there is no docker in the VM", remedy)
     if facts.daemon is None:
-        return fail("docker", f"{_NO_DAEMON}: {facts.silence}", f"vm logs {seen.name}")
+        what = f"{_NO_DAEMON}: {seen.last_words or facts.silence}"
+        return fail("docker", what, f"vm logs {seen.name}")
     return ok("docker", f"Docker {facts.daemon.version} answers")
 
 
@@ -240,7 +243,9 @@ def disk(seen: Seen) -> Finding:
     found = seen.facts.disk
     full = f"vm exec {seen.name} -- docker system prune --all"
     if found.refusal:
-        return fail("disk", f"nothing can be written in {found.root}: {found.refusal}", full)
+        is_full = "space" in found.refusal or "quota" in found.refusal
+        remedy = full if is_full else f"vm stop {seen.name}, then vm start {seen.name}"
+        return fail("disk", f"nothing can be written in {found.root}: {found.refusal}", remedy)
     if found.free_bytes is None:
         return skip("disk", f"the VM does not say how much is free in {found.root}")
     free = f"{found.free_bytes / 1e6:,.0f} MB free in {found.root}"
@@ -352,7 +357,7 @@ def _judge_hosts(seen: Seen, path: str, text: str) -> Finding:
     remedy = f"vm provision {seen.name}, or remove {path} in the VM"
     if first.rstrip("/") != seen.mirror:
         return fail("hosts-toml", f"{path} overrides the mirror: it asks {first} first", remedy)
-    can = values.get("capabilities", _PULLS) if isinstance(values, dict) else _PULLS
-    if not set(_PULLS) <= set(can):
-        return fail("hosts-toml", f"{path} lets {first} do no more than: {', '.join(can)}", remedy)
+    can = values.get("capabilities") if isinstance(values, dict) else None
+    if isinstance(can, list) and any(one not in can for one in _PULLS):
+        return fail("hosts-toml", f"{path} lets {first} do no more than {can}", remedy)
     return ok("hosts-toml", f"{path} asks {seen.mirror} first")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Report", "examine"]
 
+_FATAL = ("failed to start daemon", "unable to configure the Docker daemon", "level=fatal")
 _STOPPING = {"DROP", "REJECT"}
 
 
@@ -52,7 +53,18 @@ def _look(stack: Stack, provider: Provider, name: str, now: Callable[[], float])
         seen = replace(seen, asked_at_s=now(), facts=symptoms.ask(vm))
     except VmregError as error:
         return replace(seen, silence=f"the VM cannot be asked: {error.brief}")
+    if seen.facts is not None and seen.facts.daemon is None:
+        seen = replace(seen, last_words=_last_words(vm))
     return _ways(vm, seen)
+
+
+def _last_words(vm: VmConnection) -> str:
+    """Return the last line in which dockerd said why it ended."""
+    try:
+        lines = vm.daemon_log(tail=50).splitlines()
+    except VmregError:
+        return ""
+    return next((line for line in reversed(lines) if any(word in line for word in _FATAL)), "")
 
 
 def _outside(stack: Stack, provider: Provider, name: str) -> Seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-_LONGEST = 300
+_LONGEST = 400
 
 Status = Literal["ok", "fail", "skip"]
 
@@ -62,10 +62,12 @@ def skip(check: str, reason: str) -> Finding:
 
 
 def one_line(text: str) -> str:
-    """Return a text on one line, cut when it is long.
+    """Return a text on one line; of a long one the middle is left out: causes come last.
 
     >>> one_line(" a  b ")
     'a b'
     """
     joined = " ".join(text.split())
-    return joined if len(joined) <= _LONGEST else f"{joined[:_LONGEST]}…"
+    if len(joined) <= _LONGEST:
+        return joined
+    return f"{joined[: _LONGEST // 2]} … {joined[-_LONGEST // 2 :]}"
