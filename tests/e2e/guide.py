@@ -61,8 +61,9 @@ def for_reader(person: Person, screen: str) -> str:
 
 
 def gist(text: str) -> str:
-    """Return what two runs have in common: no digits, no widths, no drawn lines."""
-    return re.sub(r"[\s─━╸╺]+", " ", re.sub(r"[0-9a-f]{12,}|[0-9]+([.][0-9]+)*", "N", text)).strip()
+    """Return what two runs have in common: no digits, no units, no widths, no drawn lines."""
+    counted = re.sub(r"[0-9a-f]{12,}|[0-9]+([.,][0-9]+)*( [KMGT]?B\b)?", "N", text)
+    return re.sub(r"[\s─━╸╺]+", " ", counted).strip()
 
 
 def renew(person: Person) -> None:
