@@ -59,6 +59,7 @@ def stack(
     home = tmp_path_factory.mktemp("home")
     settings = load(
         overrides={
+            "docker_registry.enabled": "true",
             "docker_registry.port": str(free_port()),
             "docker_registry.instance": f"test-{uuid.uuid4().hex[:8]}",
             "docker_registry.upstream.ca_file": str(certificate / "cert.pem"),

@@ -142,6 +142,11 @@ def test_each_fault_has_its_name_and_its_remedy(seen: Seen, remedies: dict[str, 
     assert all(part in found[key] for key, part in remedies.items()), found
 
 
+def test_the_remedy_gives_a_mirror_also_where_vms_do_without_one() -> None:
+    seen = replace(with_daemon(mirrors=()), wanted=False)
+    assert failing(seen) == {"mirror-first": "vm provision shop --registry"}
+
+
 def test_the_wrong_port_is_one_fault_and_not_two() -> None:
     other = "http://host.docker.internal:5001"
     seen = with_facts(

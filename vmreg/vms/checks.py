@@ -41,6 +41,7 @@ class Seen:
     :param vm: ``None`` when there is none of that name; ``trouble`` when that cannot be told.
     :param trouble: why the engine could not be asked for the VM; mostly empty.
     :param cache: ``None`` when it could not be looked at; ``cache_trouble`` then says why.
+    :param wanted: whether VMs use the cache when nobody says anything.
     :param port: where the cache should listen.
     :param hosts: the addresses that ``host.docker.internal`` may resolve to.
     :param bound: the addresses that the cache listens on.
@@ -57,6 +58,7 @@ class Seen:
     trouble: str = ""
     cache: Cache | None
     cache_trouble: str = ""
+    wanted: bool = True
     port: int
     hosts: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
@@ -72,6 +74,11 @@ class Seen:
     def mirror(self) -> str:
         """The mirror that the VM should have."""
         return cache.mirror(self.port)
+
+    @property
+    def provisioning(self) -> str:
+        """The command that gives the VM its mirror."""
+        return f"vm provision {self.name}{'' if self.wanted else ' --registry'}"
 
     @property
     def resolves(self) -> bool:
@@ -128,7 +135,7 @@ def cache_up(seen: Seen) -> Finding:
     if found.state is State.FOREIGN:
         remedy = (
             f"stop it, or choose another port: vm registry config set docker_registry.port "
-            f"{seen.port + 1}, then vm registry start and vm provision {seen.name}"
+            f"{seen.port + 1}, then vm registry start and {seen.provisioning}"
         )
         return fail("cache", f"{found.address} is held by {found.detail}", remedy)
     what = "does not run" if found.state is State.STOPPED else f"does not serve: {found.detail}"
@@ -145,7 +152,7 @@ def mirror_port(seen: Seen) -> Finding:
     if seen.mirror in ours:
         return ok("mirror-port", f"the mirror is {seen.mirror}")
     summary = f"the VM's mirror is {ours[0]}, and the cache is {seen.mirror}"
-    return fail("mirror-port", summary, f"vm provision {seen.name}")
+    return fail("mirror-port", summary, seen.provisioning)
 
 
 def host_name(seen: Seen) -> Finding:
@@ -188,7 +195,7 @@ def mirror_first(seen: Seen) -> Finding:
     """Whether the daemon and its file both list the mirror first."""
     if seen.facts is None:
         return skip("mirror-first", seen.silence)
-    remedy = f"vm provision {seen.name}"
+    remedy = seen.provisioning
     try:
         written = seen.facts.configured_mirrors()
     except VmregError as error:
@@ -219,7 +226,7 @@ def proxy(seen: Seen) -> Finding:
     reach = seen.proxy_reach
     alive = reach is not None and reach.way in {Way.ANSWERED, Way.SILENT}
     which = "the" if alive else "the dead" if reach is not None else "the unusable"
-    remedy = f"vm provision {seen.name}, or add {HOST_NAME} to no-proxy in {DAEMON_JSON}"
+    remedy = f"{seen.provisioning}, or add {HOST_NAME} to no-proxy in {DAEMON_JSON}"
     what = f"dockerd asks the mirror through {which} proxy {daemon.proxy}"
     return fail("proxy", what, f"{remedy} and restart dockerd")
 
@@ -354,7 +361,7 @@ def _judge_hosts(seen: Seen, path: str, text: str) -> Finding:
     if not isinstance(hosts, dict) or not hosts:
         return ok("hosts-toml", "no hosts.toml stands in for the mirror")
     first, values = next(iter(hosts.items()))
-    remedy = f"vm provision {seen.name}, or remove {path} in the VM"
+    remedy = f"{seen.provisioning}, or remove {path} in the VM"
     if first.rstrip("/") != seen.mirror:
         return fail("hosts-toml", f"{path} overrides the mirror: it asks {first} first", remedy)
     can = values.get("capabilities") if isinstance(values, dict) else None

@@ -78,6 +78,7 @@ def _outside(stack: Stack, provider: Provider, name: str) -> Seen:
         trouble=trouble,
         cache=found,
         cache_trouble=cache_trouble,
+        wanted=stack.settings.registry.enabled,
         port=stack.settings.registry.port,
         hosts=hosts,
         bound=bound,
