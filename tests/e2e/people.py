@@ -97,14 +97,21 @@ class Person:
         return process.wait(), screen.decode()
 
 
-def left_of(prefix: str) -> tuple[list[str], int]:
-    """Return the containers of that prefix, and how many volumes there are in all."""
+def left_of(prefix: str) -> list[str]:
+    """Return the containers of the VMs whose names begin like that."""
     client = docker.from_env()
     try:
         names = [one.name or "" for one in client.containers.list(all=True)]
-        return [name for name in names if name.startswith(f"vm-{prefix}")], len(
-            client.volumes.list()
-        )
+        return [name for name in names if name.startswith(f"vm-{prefix}")]
+    finally:
+        client.close()
+
+
+def unused_volumes() -> set[str]:
+    """Return the volumes that no container has."""
+    client = docker.from_env()
+    try:
+        return {one.name for one in client.volumes.list(filters={"dangling": True})}
     finally:
         client.close()
 

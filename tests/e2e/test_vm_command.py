@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.people import left_of, valid
+from tests.e2e.people import left_of, unused_volumes, valid
 from vmreg import accesslog
 from vmreg.process import Completed
 
@@ -165,7 +165,7 @@ def test_of_twenty_at_once_all_are_made_and_of_one_name_one(running: Person) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_whenever_it_is_killed_nothing_stays(running: Person, number: signal.Signals) -> None:
-    before = left_of(running.name("killed"))[1]
+    before = unused_volumes()
     name = running.name("killed")
     for tenths in (2, 4, 5, 6, 7, 8, 10, 13):
         process = running.start("create", name)
@@ -173,23 +173,24 @@ def test_whenever_it_is_killed_nothing_stays(running: Person, number: signal.Sig
         process.send_signal(number)
         process.wait()
         if number != signal.SIGKILL and process.returncode:
-            assert left_of(name) == ([], before), tenths
+            assert left_of(name) == [], tenths
         again = running.vm("create", name)
         assert again.exit_code == 0 or "exists already" in again.errors, (tenths, again)
         assert running.done("exec", name, "docker", "version").exit_code == 0
         running.done("destroy", name, "--yes")
-        assert left_of(name) == ([], before), tenths
+        assert left_of(name) == [], tenths
+    assert unused_volumes() <= before
 
 
 def test_a_killed_creation_can_be_destroyed(running: Person) -> None:
     name = running.name("half")
     process = running.start("create", name)
-    while not left_of(name)[0]:
+    while not left_of(name):
         time.sleep(0.01)
     process.kill()
     process.wait()
     running.done("destroy", name, "--yes")
-    assert left_of(name)[0] == []
+    assert left_of(name) == []
 
 
 def test_what_is_wrong_in_vm_yaml_is_said_all_at_once_and_nothing_made(running: Person) -> None:
@@ -204,7 +205,7 @@ def test_what_is_wrong_in_vm_yaml_is_said_all_at_once_and_nothing_made(running: 
     assert refused.exit_code == 2
     for path in ("vm.memory", "vm.cpus", "provider", "docker_registry"):
         assert path in refused.errors
-    assert left_of(running.name("bad"))[0] == []
+    assert left_of(running.name("bad")) == []
 
 
 def test_what_is_fetched_beforehand_costs_the_vm_s_pull_nothing(running: Person, hub: Hub) -> None:

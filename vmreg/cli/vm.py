@@ -352,7 +352,7 @@ def doctor(_: Context, name: str = "", format_: str = "table") -> None:
     if not report.healthy:
         failed = [one.id for one in report.findings if one.status == "fail"]
         raise DegradedError(
-            brief=f"{vm.name} is not well: {', '.join(failed)}",
+            brief=f"{vm.name} is not well: {', '.join(failed) or 'its pull was not tried'}",
             resolution="Follow the remedies above, then run it again.",
         )
     say(f"{vm.name} pulls through the cache")
