@@ -101,7 +101,8 @@ def left_of(prefix: str) -> list[str]:
     """Return the containers of the VMs whose names begin like that."""
     client = docker.from_env()
     try:
-        names = [one.name or "" for one in client.containers.list(all=True)]
+        rows = client.api.containers(all=True)
+        names = [str(row["Names"][0]).lstrip("/") for row in rows]
         return [name for name in names if name.startswith(f"vm-{prefix}")]
     finally:
         client.close()
