@@ -235,5 +235,21 @@ def test_what_is_fetched_beforehand_costs_the_vm_s_pull_nothing(running: Person,
     assert "404" in missing.errors
 
 
+def test_the_doctor_speaks_to_people_and_programs(running: Person) -> None:
+    name = running.name("patient")
+    running.done("create", name)
+    assert valid("doctor", running.done("doctor", name, "--format", "json").output)["vm"] == name
+    running.done("provision", name, "--no-registry")
+    ill = running.vm("doctor", name)
+    assert ill.exit_code == 4
+    assert all(row.count("\t") == 3 for row in ill.output.splitlines())
+    remedy = next(row for row in ill.output.splitlines() if "\tfail\t" in row).split("\t")[3]
+    assert f"vm provision {name}" in remedy
+    assert "is not well: mirror-first" in ill.errors
+    running.done("provision", name)
+    running.done("doctor", name)
+    running.done("destroy", name, "--yes")
+
+
 def test_every_format_of_configuration_is_valid(person: Person) -> None:
     valid("config", person.done("registry", "config", "show", "--format", "json").output)
