@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmreg.errors import VmregError
-from vmreg.vms import provision
+from vmreg.vms import provision, reconcile
 from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
 from vmreg.vms.pulling import pull, repo_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from vmreg.vms.docker import DockerProvider
@@ -142,14 +142,17 @@ def test_without_a_file_one_is_made(vm: VmConnection) -> None:
     assert settings(vm) == {"registry-mirrors": [MIRROR]}
 
 
-def test_when_dockerd_refuses_the_old_file_is_back_and_dockerd_alive(vm: VmConnection) -> None:
+@pytest.mark.parametrize("bring", [provision.set_mirror, reconcile.provision])
+def test_when_dockerd_refuses_the_old_file_is_back_and_dockerd_alive(
+    vm: VmConnection, bring: Callable[[VmConnection, str], object]
+) -> None:
     # A running dockerd has not read this yet, and will not take it.
     refused = b'{"no-such-key": 1}\n'
     vm.put_file(DAEMON_JSON, refused, mode=0o600)
     pid = daemon_pid(vm)
 
     with pytest.raises(VmregError, match="did not take its new") as caught:
-        provision.set_mirror(vm, MIRROR)
+        bring(vm, MIRROR)
 
     assert "no-such-key" in caught.value.details
     assert vm.exec(["cat", DAEMON_JSON]).output.encode() == refused

@@ -97,7 +97,7 @@ def without_hosts(text: str, path: str, *, ours: Collection[str]) -> str:
 
 def made_hosts(general: str) -> str:
     """Return a ``hosts.toml`` for the hub that says what the one for all registries says."""
-    return MADE + general
+    return f"{MADE}\n{general}"
 
 
 def is_made(text: str | None) -> bool:

@@ -140,7 +140,7 @@ def _make_room(provider: Provider, name: str, *, home: Path) -> None:
 
 
 def _spec(order: Order, reference: str) -> VmSpec:
-    daemon = {} if order.image else image.release(order.version).daemon
+    daemon = {} if order.image else image.release(order.version).settings(order.mirror)
     return VmSpec(
         name=order.name,
         image=reference,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmreg.errors import UsageError
 from vmreg.images import Recipe, ensure
+from vmreg.vms import provision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +32,16 @@ class Release:
     version: str
     recipe: Recipe
     daemon: Mapping[str, object] = field(default_factory=dict)
+
+    def settings(self, mirror: str | None) -> dict[str, object]:
+        """Return the keys of ``daemon.json`` that it needs, besides the mirror itself, to use one.
+
+        >>> release("20.10").settings("http://h:1")
+        {'insecure-registries': ['http://h:1']}
+        """
+        if mirror is None or int(self.version.partition(".")[0]) >= provision.PLAIN_BUILDKIT:
+            return dict(self.daemon)
+        return provision.with_plain(self.daemon, mirror)
 
 
 RELEASES = (

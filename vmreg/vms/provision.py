@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from vmreg.vms.provider import Connection
 
 MIRRORS = "registry-mirrors"
+INSECURE = "insecure-registries"
 PID_FILE = "/var/run/docker.pid"
 RELOAD_TIMEOUT_S = 10
+# Before these releases BuildKit keeps for ever the mirrors that it had when dockerd started, and
+# speaks https to them all the same: see with_plain.
+LIVE_BUILDKIT = 25
+PLAIN_BUILDKIT = 28
 
 # Away from the ranges that engines choose by themselves: a VM's own bridge must never cover the
 # network that the VM itself, or the host, is on.
@@ -114,15 +119,50 @@ def without_hosts(settings: Mapping[str, object], hosts: Collection[str]) -> dic
     return {**rest, MIRRORS: others} if others else rest
 
 
+def with_plain(settings: Mapping[str, object], mirror: str) -> dict[str, object]:
+    """Return the settings that let the BuildKit of an old dockerd speak http to a mirror.
+
+    Before 28 it speaks https to every mirror and goes around the mirror when that fails, unless
+    the address is listed as insecure; 20.10 wants it with its scheme. dockerd itself, and later
+    releases, go by the mirror's own scheme.
+
+    >>> with_plain({}, "http://h:1"), with_plain({}, "https://h")
+    ({'insecure-registries': ['http://h:1']}, {})
+    """
+    if not mirror.startswith("http://"):
+        return dict(settings)
+    return {**settings, INSECURE: [*_addresses(settings, INSECURE), mirror.rstrip("/")]}
+
+
+def without_plain(settings: Mapping[str, object], hosts: Collection[str]) -> dict[str, object]:
+    """Undo :func:`with_plain` for every address on these hosts; every other key is kept.
+
+    >>> without_plain({"insecure-registries": ["http://h:1", "h:1"]}, {"h"})
+    {'insecure-registries': ['h:1']}
+    """
+    listed = _addresses(settings, INSECURE)
+    others = [
+        one for one in listed if "://" not in one or (urlsplit(one).hostname or "") not in hosts
+    ]
+    if len(others) == len(listed):
+        return dict(settings)
+    rest = {key: value for key, value in settings.items() if key != INSECURE}
+    return {**rest, INSECURE: others} if others else rest
+
+
 def mirrors(settings: Mapping[str, object]) -> tuple[str, ...]:
     """Return the mirrors that the settings list, in order of preference.
 
     :raises VmregError: the key is there and is not a list of strings.
     """
-    listed = settings.get(MIRRORS, [])
+    return _addresses(settings, MIRRORS)
+
+
+def _addresses(settings: Mapping[str, object], key: str) -> tuple[str, ...]:
+    listed = settings.get(key, [])
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise VmregError(
-            brief=f"{MIRRORS} in {DAEMON_JSON} is not a list of addresses",
+            brief=f"{key} in {DAEMON_JSON} is not a list of addresses",
             details=json.dumps(listed),
             resolution=f"Correct {DAEMON_JSON} in the VM and run the command again.",
         )
@@ -214,12 +254,13 @@ def remove_mirror(vm: Connection, mirror: str) -> bool:
 def bring(vm: Connection, wanted: Mapping[str, object], *, old: File) -> None:
     """Give a running dockerd new settings by a reload; no container is restarted.
 
-    :param wanted: the whole of the new ``daemon.json``; only its mirrors may differ from the old.
+    :param wanted: the whole of the new ``daemon.json``.
     :param old: what is there now.
     :raises VmregError: dockerd refused: then the old file is back and dockerd runs as before.
     """
     # A reload leaves alone what is not in the file; only an empty list empties the list.
-    reloaded = {**wanted, MIRRORS: list(mirrors(wanted))}
+    gone: dict[str, list[str]] = {key: [] for key in (MIRRORS, INSECURE) if key not in wanted}
+    reloaded = {**wanted, **gone}
     write_settings(vm, reloaded, path=old.path)
     try:
         _reload(vm, mirrors(wanted))
@@ -229,7 +270,7 @@ def bring(vm: Connection, wanted: Mapping[str, object], *, old: File) -> None:
         reload(vm)
         wait_for_dockerd(vm, timeout_s=RELOAD_TIMEOUT_S)
         raise
-    if MIRRORS not in wanted:
+    if gone:
         replace(vm, File(path=old.path, text=text_of(wanted)))
 
 

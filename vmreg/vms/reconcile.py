@@ -14,6 +14,7 @@ from vmreg.vms import clients, restarting, survey
 from vmreg.vms import provision as dockerd
 from vmreg.vms.files import File, replace
 from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.proxies import goes_around
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from vmreg.vms.provider import Connection
     from vmreg.vms.survey import Daemon, Found
 
-# Before this release BuildKit keeps for ever the mirrors that it had when dockerd started.
-LIVE_BUILDKIT = 25
 # Before this release dockerd refuses the key.
 PROXIES_KEY = 23
 
@@ -70,10 +69,10 @@ class Wanted:
         """The mirror's host name, empty without a mirror."""
         return urlsplit(self.mirror or "").hostname or ""
 
-    def at(self, host: str) -> str:
-        """Return ``host:port`` for the mirror under another name of its host."""
-        port = urlsplit(self.mirror or "").port or {"https": 443}.get(self.scheme, 80)
-        return f"{host}:{port}"
+    @property
+    def port(self) -> int:
+        """The mirror's TCP port."""
+        return urlsplit(self.mirror or "").port or {"https": 443}.get(self.scheme, 80)
 
 
 def provision(
@@ -95,7 +94,7 @@ def provision(
     if mirror is not None:
         mirror = dockerd.checked(mirror)
     found = survey.look(vm, host=urlsplit(mirror or "").hostname or HOST_NAME)
-    wanted = Wanted(mirror=mirror, ours=frozenset({*known}))
+    wanted = Wanted(mirror=mirror, ours=frozenset(known))
     change = daemon_change(found, wanted)
     files = tuple(file_changes(found, wanted))
     said = _apply(vm, found.daemon, change, wanted) if change and found.daemon else ()
@@ -114,16 +113,19 @@ def daemon_change(found: Found, wanted: Wanted) -> DaemonChange | None:
         return None
     old = found.file(DAEMON_JSON)
     before = dockerd.parse_settings(old.text or "")
+    https_alone = daemon.major < dockerd.PLAIN_BUILDKIT
     after = dockerd.without_hosts(before, wanted.ours - {wanted.host})
+    after = dockerd.without_plain(after, wanted.ours) if https_alone else after
     if wanted.mirror is not None:
         after = dockerd.with_mirror(after, wanted.mirror)
+        after = dockerd.with_plain(after, wanted.mirror) if https_alone else after
     stale = daemon.mirrors != tuple(one.rstrip("/") for one in dockerd.mirrors(after))
     why = ""
-    if stale and daemon.major < LIVE_BUILDKIT:
-        why = f"BuildKit in Docker {daemon.major} reads its mirrors only then"
+    if daemon.major < dockerd.LIVE_BUILDKIT and (stale or after != before):
+        why = f"BuildKit in Docker {daemon.major} reads its mirrors only when that starts"
     if _is_proxied(daemon, wanted):
-        after = _without_proxy(after, daemon, wanted.host)
-        why = "it reads its proxies only then"
+        after = _without_proxy(after, daemon, wanted)
+        why = "it reads its proxies only when it starts"
     if after == before and not stale and not why:
         return None
     return DaemonChange(old=old, settings=after, why_restart=why)
@@ -153,7 +155,8 @@ def _hosts_changes(found: Found, wanted: Wanted) -> Iterator[FileChange]:
         elif base is not None:
             new = clients.without_hosts(base, path, ours=wanted.ours)
         if new != file.text:
-            said = f"asks {wanted.mirror} first" if wanted.mirror else "does not name the cache"
+            asks = new is not None and wanted.mirror is not None
+            said = f"asks {wanted.mirror} first" if asks else "does not name the cache"
             yield FileChange(file=File(path=file.path, text=new), sentence=f"{path} {said}")
 
 
@@ -185,18 +188,21 @@ def _buildkit_changes(found: Found, wanted: Wanted) -> Iterator[FileChange]:
         (survey.BUILDKITD, "buildkitd", wanted.host, "buildkitd, from its next start on,"),
     ):
         file = found.file(path)
-        new: str | None = clients.without_buildkit_mirror(file.text or "", path, ours=wanted.ours)
+        text = file.text or ""
+        if tool not in found.tools and clients.BEGIN not in text:
+            continue
+        new = clients.without_buildkit_mirror(text, path, ours=wanted.ours)
         said = "do without the cache" if tool == "buildx" else "does without the cache"
         if wanted.mirror is not None and tool in found.tools:
             new = clients.with_buildkit_mirror(
-                file.text or "",
+                text,
                 path,
-                address=wanted.at(host),
+                address=f"{host}:{wanted.port}",
                 plain=wanted.scheme == "http",
                 ours=wanted.ours,
             )
-            said = f"{'pull' if tool == 'buildx' else 'pulls'} through {wanted.at(host)}"
-        if (new or "") != (file.text or ""):
+            said = f"{'pull' if tool == 'buildx' else 'pulls'} through {host}:{wanted.port}"
+        if new != text:
             yield FileChange(
                 file=File(path=file.path, text=new or None), sentence=f"{who} {said} ({path})"
             )
@@ -226,44 +232,36 @@ def _podman_changes(found: Found, wanted: Wanted) -> Iterator[FileChange]:
 
 def _is_proxied(daemon: Daemon, wanted: Wanted) -> bool:
     """Return whether dockerd asks a proxy for the mirror, and can be told not to."""
-    proxied = daemon.proxies.get(wanted.scheme) and not _covers(daemon.no_proxy, wanted.host)
-    return bool(proxied) and daemon.major >= PROXIES_KEY
+    proxied = bool(daemon.proxies.get(wanted.scheme)) and daemon.major >= PROXIES_KEY
+    return proxied and not goes_around(daemon.no_proxy, wanted.host, wanted.port)
 
 
-def _without_proxy(settings: Mapping[str, object], daemon: Daemon, host: str) -> dict[str, object]:
+def _without_proxy(
+    settings: Mapping[str, object], daemon: Daemon, wanted: Wanted
+) -> dict[str, object]:
+    """Return the settings with the mirror's host among what is asked directly."""
     proxies = settings.get("proxies", {})
     if not isinstance(proxies, dict):
         return dict(settings)  # dockerd itself says so, and better
-    before = proxies.get("no-proxy") or daemon.no_proxy
-    after = before if _covers(before, host) else f"{before},{host}".lstrip(",")
-    return {**settings, "proxies": {**proxies, "no-proxy": after}}
-
-
-def _covers(no_proxy: str, host: str) -> bool:
-    """Return whether a list of what is asked directly holds a host.
-
-    >>> _covers("10.0.0.0/8, .docker.internal", "host.docker.internal"), _covers("a", "b")
-    (True, False)
-    """
-    for one in no_proxy.split(","):
-        name = one.strip().partition(":")[0].lstrip("*").lstrip(".")
-        if one.strip() == "*" or (name and (host == name or host.endswith(f".{name}"))):
-            return True
-    return False
+    listed = proxies.get("no-proxy") or daemon.no_proxy
+    if not goes_around(listed, wanted.host, wanted.port):
+        listed = f"{listed},{wanted.host}".lstrip(",")
+    return {**settings, "proxies": {**proxies, "no-proxy": listed}}
 
 
 def _apply(vm: Connection, daemon: Daemon, change: DaemonChange, wanted: Wanted) -> tuple[str, ...]:
     """Let dockerd take its change; return what is said of it."""
-    said = (
-        f"dockerd pulls through {wanted.mirror}"
-        if wanted.mirror
-        else "dockerd does without the cache"
-    )
+    said = "dockerd does without the cache"
+    if wanted.mirror is not None:
+        said = f"dockerd pulls through {wanted.mirror}"
     if not change.why_restart:
         dockerd.bring(vm, change.settings, old=change.old)
         return (said,)
     if daemon.swarm and daemon.running and not daemon.live_restore:
         dockerd.bring(vm, change.settings, old=change.old)
-        return (said, f"dockerd is left to be restarted by you, for {change.why_restart}")
+        return (
+            said,
+            f"dockerd still needs a restart, and a swarm forbids it: {change.why_restart}",
+        )
     restarting.restart(vm, change.settings, old=change.old, daemon=daemon)
-    return (said, f"dockerd was restarted, for {change.why_restart}; containers kept running")
+    return (said, f"dockerd was restarted, and its containers were not: {change.why_restart}")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 LIVE_RESTORE = "live-restore"
 TIMEOUT_S = 60
+# Before this release dockerd cannot say what it would refuse.
+VALIDATES = 23
+# A mirror that no VM has: it is active only when the file that names it was taken.
+PROOF = "http://proof.vmreg.invalid"
 
 # Whoever watches over dockerd starts it again: its own init, or what started the VM.
 _RESTART = f"""
@@ -40,6 +44,10 @@ def restart(vm: Connection, settings: Mapping[str, object], *, old: File, daemon
     :raises VmregError: dockerd refused: then the old file is back and dockerd runs as before.
     """
     before = provision.parse_settings(old.text or "")
+    if daemon.major < VALIDATES:
+        # A dockerd that refuses its file at its start is gone; one that refuses a reload is not.
+        listed = [*provision.mirrors(settings), PROOF]
+        provision.bring(vm, {**settings, provision.MIRRORS: listed}, old=old)
     lent = {LIVE_RESTORE: True} if daemon.running and not daemon.live_restore else {}
     if lent:
         _set_live_restore(vm, before, old.path, on=True)
