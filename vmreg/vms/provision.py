@@ -302,7 +302,7 @@ def text_of(settings: Mapping[str, object]) -> str:
     r"""Return the text of a ``daemon.json``.
 
     >>> text_of({})
-    '{}\\n'
+    '{}\n'
     """
     return json.dumps(settings, indent=2) + "\n"
 
