@@ -155,6 +155,26 @@ def _publish(criteria: Sequence[Criterion], text: str, output: str, *, kind: str
         raise CriterionError(brief=f"not met: {', '.join(missed)}", resolution=QUIETLY)
 
 
+@command(
+    help={
+        "stop": "stop it",
+        "scale": "sizes of its images: 1 is as large as the real ones",
+    }
+)
+def hub(context: Context, stop: bool = False, scale: float = 0.1) -> None:  # noqa: FBT001, FBT002 - Invoke reads flags from the signature
+    """Run the stand-in for Docker Hub, to try the cache without internet; prints what to set."""
+    del context
+    from bench import standin  # noqa: PLC0415 - start-up time
+
+    if stop:
+        say("stopped" if standin.stop() else "it was not running")
+        return
+    variables, images = standin.start(scale=scale, progress=say)
+    print(standin.exports(variables))  # noqa: T201 - the data of this command
+    say(f"it has {', '.join(images)}")
+    say("next: vm registry start, with these variables; at the end: bench.hub --stop")
+
+
 @command(positional=["run"], help={"run": "a run's folder, such as reports/latest"})
 def render(context: Context, run: str = f"{REPORTS}/latest") -> None:
     """Render a run's reports again from its samples, and print the criteria."""
@@ -216,5 +236,5 @@ def _judge(taken: Samples, verdict: Verdict, folder: Path) -> None:
         )
 
 
-ns = Collection("bench", savings, throughput, vms)
+ns = Collection("bench", savings, throughput, vms, hub)
 ns.add_task(render, name="report")
