@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-import pytest
-
 from bench import standin
 from vmreg.config import load
 from vmreg.engine import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_its_variables_lead_a_cache_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
