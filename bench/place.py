@@ -17,8 +17,8 @@ from bench.hub import RECIPE
 from bench.keeping import KeepingEngine
 from bench.parallel import at_once
 from vmreg import images
+from vmreg.interrupts import unwinding
 from vmreg.vms.image import ensure_vm_image
-from vmreg.vms.interrupts import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

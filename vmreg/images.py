@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmreg.errors import HostError, VmregError
+from vmreg.interrupts import unwinding
 from vmreg.process import run
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) ->
     :raises VmregError: a package cannot be had, or the import failed.
     """
     progress(f"building {recipe.reference} from Debian {recipe.suite} (under a minute)")
-    with _scratch() as folder:
+    with unwinding(), _scratch() as folder:
         archive = folder / "root.tar"
         # It keeps the whole root file system in a temporary folder while it builds.
         environment = {**os.environ, "TMPDIR": str(folder)}
@@ -141,13 +142,18 @@ def build(engine: Engine, recipe: Recipe, *, progress: Callable[[str], None]) ->
     return recipe.reference
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder for a build; those of processes that were killed are removed first."""
+def sweep() -> None:
+    """Remove what builds left whose process was killed; a second call is harmless."""
     for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         pid = left.name.removeprefix(SCRATCH).partition("-")[0]
         if pid.isdigit() and not Path("/proc", pid).exists():
             shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for a build; those of processes that were killed are removed first."""
+    sweep()
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-") as folder:
         Path(folder).chmod(0o711)  # an ordinary user builds under other ids than its own
         yield Path(folder)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmreg.containers import OWNER_LABEL
 from vmreg.errors import HostError
-from vmreg.plan import STATE_LABEL
+from vmreg.plan import ROLE_LABEL, STATE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,10 +26,10 @@ def refuse_strangers(engine: Engine, names: Iterable[str], *, state: str) -> Non
         found = engine.find(name)
         if found is None:
             continue
-        if found.labels.get(OWNER_LABEL) != engine.owner:
+        if found.labels.get(OWNER_LABEL) != engine.owner or ROLE_LABEL not in found.labels:
             raise HostError(
                 brief=f"there is a container {name}, and it is not ours",
-                details=f"it is {found.state} and has no label {OWNER_LABEL}={engine.owner}",
+                details=f"it is {found.state}, and its labels do not say that it is a cache's",
                 resolution=f"Rename it, or {RENAME}",
             )
         if found.labels.get(STATE_LABEL, state) != state:

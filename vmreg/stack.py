@@ -62,7 +62,7 @@ class Stack:
         began = time.monotonic()
         self._make_folders()
         with self.locked():
-            refuse_strangers(self.engine, self._names(), state=str(self.state))
+            refuse_strangers(self.engine, self.names(), state=str(self.state))
             self._settle_leftovers()
             wanted = self.wanted(progress=progress)
             actions = self.actions(wanted)
@@ -84,7 +84,7 @@ class Stack:
         """
         self._make_folders()
         with self.locked():
-            refuse_strangers(self.engine, self._names(), state=str(self.state))
+            refuse_strangers(self.engine, self.names(), state=str(self.state))
             found = [one for role in ("proxy", "storage") for one in self._of_role(role)]
             self._drain(progress)
             for container in found:
@@ -232,7 +232,8 @@ class Stack:
         found = self.container(part.role)
         return found is not None and found.labels.get(plan.CONFIG_LABEL) == part.digest
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Return every name that a container of this cache may have."""
         names = (self.settings.proxy_name, self.settings.storage_name)
         return [name + suffix for name in names for suffix in ("", PREVIOUS, "-check")]
 
@@ -252,7 +253,8 @@ class Stack:
         self.engine.remove(name)
         command = ("nginx", "-e", "stderr", "-t", "-q", "-c", "/etc/vmreg/nginx.conf")
         spec = replace(part.spec, name=name, command=command, ports=(), restart=False, health=None)
-        check = self.engine.run(replace(spec, labels={}, init=False))
+        labels = {**plan.labels(self.settings), plan.ROLE_LABEL: "check"}
+        check = self.engine.run(replace(spec, labels=labels, init=False))
         try:
             waiting.until(
                 lambda: True if self.engine.inspect(check.id).state == "exited" else None,
@@ -348,9 +350,7 @@ class Stack:
         )
 
     def _of_role(self, role: str) -> tuple[Container, ...]:
-        return self.engine.list(
-            labels={**plan.labels(self.settings), plan.ROLE_LABEL: role}
-        )
+        return self.engine.list(labels={**plan.labels(self.settings), plan.ROLE_LABEL: role})
 
     def _make_folders(self) -> None:
         for folder in (self.state, *(self.state / name for name in plan.STATE_FOLDERS)):

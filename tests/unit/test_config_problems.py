@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,9 @@ MOVE = "move them to config.yaml in your own folder (vm registry config path sho
 
 def file_fault(source: str, message: str, remedy: str) -> Problem:
     return Problem(source=source, path="", value="", message=message, remedy=remedy)
+
+
+NO_FILE = file_fault("~/vm.yaml", "is not a file", "correct its name, or make it one")
 
 
 @pytest.mark.parametrize(
@@ -52,9 +56,38 @@ def test_files_that_cannot_be_parsed(
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "vm.yaml").mkdir()
+    assert faults(tmp_path) == (NO_FILE,)
+
+
+def test_a_link_that_leads_nowhere_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "vm.yaml").symlink_to("nowhere.yaml")
+    assert faults(tmp_path) == (NO_FILE,)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vm.yaml")
+    assert faults(tmp_path) == (NO_FILE,)
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "vm.yaml").write_text("# much\n" * 20_000)
     assert faults(tmp_path) == (
-        file_fault("~/vm.yaml", "cannot be read (Is a directory)", "make it a readable file"),
+        file_fault("~/vm.yaml", "is larger than 100000 bytes", "make it smaller"),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: " + "[" * 3000, "it nests too deep"),
+        ("a: &a {<<: *a}\n", "an anchor is merged into itself"),
+    ],
+    ids=["deep", "itself"],
+)
+def test_what_the_parser_trips_over_is_a_fault(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "vm.yaml").write_text(text)
+    told = f"is not valid YAML: {reason}"
+    assert faults(tmp_path) == (file_fault("~/vm.yaml", told, "correct the file"),)
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from vmreg.vms.interrupts import unwinding
+from vmreg.interrupts import unwinding
 
 
 @pytest.mark.parametrize(

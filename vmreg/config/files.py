@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vmreg.config.parsers import InvalidValueError
 from vmreg.errors import Problem
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "vm.yaml"
 USER_FILE = "config.yaml"
+LARGEST_BYTES = 100_000
+# What the parser trips over without a message of its own.
+_ODD = {RecursionError: "it nests too deep", AttributeError: "an anchor is merged into itself"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,8 @@ def home_of(environment: Mapping[str, str]) -> Path:
 def project_file(cwd: Path) -> Path | None:
     """Return the nearest ``vm.yaml`` in ``cwd`` or above it, or ``None``."""
     for folder in (cwd, *cwd.parents):
-        if (folder / PROJECT_FILE).exists():
+        # A link that leads nowhere is a fault of its own.
+        if os.path.lexists(folder / PROJECT_FILE):
             return folder / PROJECT_FILE
     return None
 
@@ -59,20 +65,47 @@ def parser() -> YAML:
     return yaml
 
 
-def read(path: Path) -> Document:
+def read(path: Path, *, found: bool = False) -> Document:
     """Return what a file says; one that does not exist says nothing.
 
     Nothing is raised: a file that cannot be read or parsed becomes a problem.
+
+    :param found: whether there is something of that name, which must then be a file.
+    """
+    if not found and not path.exists():
+        return Document(path=path)
+    try:
+        content = text_of(path, largest_bytes=LARGEST_BYTES)
+    except InvalidValueError as fault:
+        return _unusable(path, fault.message, fault.remedy)
+    return parse(path, content)
+
+
+def text_of(path: Path, *, largest_bytes: int) -> str:
+    """Return the text of a regular file; nothing else is opened, and no more than that is read.
+
+    :raises InvalidValueError: it is something else, too large, unreadable or not UTF-8.
     """
     try:
-        content = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return Document(path=path)
+        if not path.is_file():
+            raise InvalidValueError(
+                message="is not a file", remedy="correct its name, or make it one"
+            )
+        with path.open("rb") as source:
+            content = source.read(largest_bytes + 1)
+        if len(content) > largest_bytes:
+            raise InvalidValueError(
+                message=f"is larger than {largest_bytes} bytes", remedy="make it smaller"
+            )
+        return content.decode("utf-8-sig")
     except OSError as error:
-        return _unusable(path, f"cannot be read ({error.strerror})", "make it a readable file")
+        raise InvalidValueError(
+            message=f"cannot be read ({error.strerror})", remedy="make it a readable file"
+        ) from error
     except UnicodeDecodeError as error:
-        return _unusable(path, f"is not UTF-8 ({error.reason})", "save it as UTF-8")
-    return parse(path, content)
+        raise InvalidValueError(
+            message=f"is not UTF-8 ({error.reason})", remedy="save it as UTF-8"
+        ) from error
 
 
 def parse(path: Path, content: str) -> Document:
@@ -90,8 +123,8 @@ def parse(path: Path, content: str) -> Document:
         )
     except MarkedYAMLError as error:
         return _unusable(path, f"is not valid YAML: {_reason(error)}", "correct that line", error)
-    except (YAMLError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (YAMLError, ValueError, RecursionError, AttributeError) as error:
+        reason = _ODD.get(type(error)) or str(error).splitlines()[0]
         return _unusable(path, f"is not valid YAML: {reason}", "correct the file")
     if root is None:
         return Document(path=path)

@@ -87,7 +87,7 @@ def gather(
         home=home,
         cwd=folder,
         user=read(home / USER_FILE),
-        project=read(project) if project else None,
+        project=read(project, found=True) if project else None,
         environment=variables,
         overrides=overrides or {},
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from vmreg.config.files import Document, line_of, parse
+from vmreg.config.files import Document, line_of, parse, text_of
 from vmreg.config.keys import printable
+from vmreg.config.parsers import InvalidValueError
 from vmreg.errors import Problem
 from vmreg.manifests import Platform, parse_platform
 from vmreg.prewarm import references
@@ -72,31 +73,16 @@ class Findings:
 
     def text(self, path: Path) -> str:
         """Return what a file says, empty after a fault."""
-        where = self.shown(path)
         try:
-            if not path.is_file():
-                self.fault(where, "is not a file", remedy="correct its name, or make it one")
-                return ""
-            with path.open("rb") as source:
-                content = source.read(LARGEST_BYTES + 1)
-            if len(content) > LARGEST_BYTES:
-                self.fault(where, f"is larger than {LARGEST_BYTES} bytes", remedy="make it smaller")
-                return ""
-            return content.decode("utf-8-sig")
-        except OSError as error:
-            self.fault(where, f"cannot be read ({error.strerror})", remedy="make it readable")
-        except UnicodeDecodeError as error:
-            self.fault(where, f"is not UTF-8 ({error.reason})", remedy="save it as UTF-8")
-        return ""
+            return text_of(path, largest_bytes=LARGEST_BYTES)
+        except InvalidValueError as fault:
+            self.fault(self.shown(path), fault.message, remedy=fault.remedy)
+            return ""
 
     def document(self, path: Path) -> Document:
         """Return what a YAML file says, nothing after a fault."""
         content = self.text(path)
-        try:
-            document = parse(path, content)
-        except RecursionError:
-            self.fault(self.shown(path), "nests too deep", remedy="make it flatter")
-            return Document(path=path)
+        document = parse(path, content)
         for problem in document.problems:
             source = problem.source.replace(str(path), self.shown(path), 1)
             remedy = problem.remedy.replace("docker_registry:", "services:")

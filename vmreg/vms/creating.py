@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmreg.errors import VmregError
+from vmreg.interrupts import unwinding
 from vmreg.vms import image, keeper
-from vmreg.vms.interrupts import unwinding
 from vmreg.vms.provider import VmConnection, VmSpec
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from vmreg.errors import VmregError
+from vmreg.interrupts import unwinding
 from vmreg.vms import keeper
-from vmreg.vms.interrupts import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
