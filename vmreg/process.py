@@ -14,6 +14,7 @@ from vmreg.errors import HostError, VmregError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from types import FrameType
 
 TAIL_LINES = 20
 GRACE_S = 5
@@ -79,17 +80,27 @@ def run(
 def attached(argv: Sequence[str]) -> int:
     """Run a program on our own standard streams and return its exit status.
 
-    Ctrl-C is the program's alone meanwhile: it decides when it ends.
+    Ctrl-C at the terminal is the program's alone meanwhile: it decides when it ends. Other signals
+    that would end us are passed on to it.
 
     :raises HostError: the program is not installed or may not be run.
     """
+    running: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for process in running:
+            process.send_signal(number)
+
     # A handler, unlike "ignored", is not inherited.
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: pass_on, signal.SIGHUP: pass_on}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with _may_be_missing(argv[0]):
-            return subprocess.Popen(list(argv)).wait()
+            running.append(subprocess.Popen(list(argv)))
+        return running[0].wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _start(argv: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:

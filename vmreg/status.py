@@ -193,4 +193,5 @@ def _pending(stack: Stack) -> tuple[str, ...]:
     if present is None:
         names = (stack.settings.proxy_name, stack.settings.storage_name)
         return tuple(f"create {name}" for name in names)
-    return tuple(stack.actions(present).values())
+    # "created" and "recreated" are what a start says when it has done so.
+    return tuple(one.replace("created ", "create ", 1) for one in stack.actions(present).values())

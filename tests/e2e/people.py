@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +56,14 @@ class Person:
     def name(self, word: str) -> str:
         return f"{self.prefix}-{word}"
 
+    def container(self, name: str) -> str:
+        """Return the id of a VM's container."""
+        client = docker.from_env()
+        try:
+            return str(client.containers.get(f"vm-{name}").id)
+        finally:
+            client.close()
+
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [VM, *words],
@@ -95,6 +104,15 @@ class Person:
                 answered = True
         os.close(person)
         return process.wait(), screen.decode()
+
+
+def commands() -> list[str]:
+    """Return the command lines of all processes of this host."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended meanwhile
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
+    return found
 
 
 def left_of(prefix: str) -> list[str]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.people import left_of, unused_volumes, valid
-from vmreg import accesslog
+from tests.e2e.people import commands, left_of, unused_volumes, valid
+from vmreg import accesslog, waiting
 from vmreg.process import Completed
 
 if TYPE_CHECKING:
@@ -176,11 +176,12 @@ def test_whenever_it_is_killed_nothing_stays(
 ) -> None:
     before = unused_volumes()
     name = running.name("killed")
+    interrupted = 0
     for tenths in moments:
         process = running.start("create", name)
         time.sleep(tenths / 10)
         process.send_signal(number)
-        process.wait()
+        interrupted += process.wait() != 0
         if number != signal.SIGKILL and process.returncode:
             assert left_of(name) == [], tenths
         again = running.vm("create", name)
@@ -189,6 +190,43 @@ def test_whenever_it_is_killed_nothing_stays(
         running.done("destroy", name, "--yes")
         assert left_of(name) == [], tenths
     assert unused_volumes() <= before
+    assert interrupted
+
+
+def test_a_vm_that_was_never_finished_is_not_handed_out(running: Person) -> None:
+    name = running.name("torso")
+    process = running.start("create", name)
+    while not left_of(name):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    refused = running.vm("start", name)
+    assert refused.exit_code == 4
+    assert "was never finished" in refused.errors
+    made = running.done("create", name)
+    assert f"removing {name}, which was never finished" in made.errors
+    running.done("start", name)
+    running.done("destroy", name, "--yes")
+
+
+def test_a_signal_reaches_what_runs_in_front_of_a_person(running: Person) -> None:
+    name = running.name("signal")
+    running.done("create", name)
+    process = running.start("exec", name, "sleep", "1000")
+    client = f"docker exec --interactive {running.container(name)} sleep 1000"
+    waiting.until(lambda: True if client in commands() else None, what="sleep", timeout_s=20)
+    process.terminate()
+    assert process.wait(timeout=20) != 0
+    assert client not in commands()
+    running.done("destroy", name, "--yes")
+
+
+@pytest.mark.parametrize("word", ["proxy", "storage", "proxy-previous", "storage-check"])
+def test_a_vm_takes_no_name_of_the_cache(person: Person, word: str) -> None:
+    instance = f"vm-{person.prefix}"
+    refused = person.vm("create", person.name(word), VM_REGISTRY_INSTANCE=instance)
+    assert (refused.exit_code, left_of(person.name(word))) == (2, [])
+    assert "is a container of the cache" in refused.errors
 
 
 def test_a_killed_creation_can_be_destroyed(running: Person) -> None:

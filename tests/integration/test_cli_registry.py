@@ -297,9 +297,7 @@ def test_without_an_engine_the_host_is_to_blame(task: str, cli: Cli) -> None:
 def test_a_registry_that_was_never_started(cli: Cli) -> None:
     stopped = cli("registry.status", "--format", "json")
     assert stopped.exit_code == 3
-    assert stopped.errors == (
-        "error: the registry is not running\nStart it: vm registry start\n"
-    )
+    assert stopped.errors == ("error: the registry is not running\nStart it: vm registry start\n")
     document = json.loads(stopped.output)
     Draft202012Validator(SCHEMA).validate(document)
     assert (document["state"], document["upstream"]["reachable"]) == ("stopped", None)

@@ -164,6 +164,21 @@ def test_a_stranger_of_our_name_is_left_alone(
         other.close()
 
 
+def test_a_vm_of_our_name_keeps_its_disk(
+    make_registry: Callable[..., Registry], registry: Registry, engine: Engine
+) -> None:
+    name = f"test-vm-{os.getpid()}"
+    image = container(registry, "proxy").image
+    labels = {"vmreg.vm": "proxy"}
+    made = engine.run(
+        ContainerSpec(name=f"{name}-proxy", image=image, command=("sleep", "60"), labels=labels)
+    )
+    with pytest.raises(HostError, match="is not ours"):
+        make_registry(instance=name)
+    assert engine.inspect(made.id).running
+    engine.remove(made.id)
+
+
 def test_the_cache_of_another_folder_keeps_its_containers(
     registry: Registry, engine: Engine, tmp_path: Path
 ) -> None:

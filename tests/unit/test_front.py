@@ -18,6 +18,7 @@ from vmreg.process import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PROGRAM = f"{sys.executable} -c 'from vmreg.cli.front import main; main()'"
 FRONT_ONLY = {"completion"}  # Invoke has a completion of its own
 
 
@@ -29,7 +30,7 @@ def _leaves(group: click.Group, trail: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield " ".join((*trail, name)), command
 
 
-LEAVES = dict(_leaves(front.main))
+LEAVES = dict(_leaves(front.commands))
 
 
 def _task_of(command: click.Command) -> str:
@@ -87,14 +88,14 @@ def test_every_task_has_a_command() -> None:
 
 @pytest.mark.parametrize("arguments", [["create", "--docker", "19"], ["list", "--format", "xml"]])
 def test_a_wrong_choice_is_wrong_usage_and_lists_the_right_ones(arguments: list[str]) -> None:
-    result = CliRunner().invoke(front.main, arguments)
+    result = CliRunner().invoke(front.commands, arguments)
     assert result.exit_code == 2
     assert "is not one of" in result.output
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for_the_shell(shell: str) -> None:
-    result = CliRunner().invoke(front.main, ["completion", shell])
+    result = CliRunner().invoke(front.commands, ["completion", shell])
     assert result.exit_code == 0
     assert "_VM_COMPLETE" in result.output
 
@@ -103,24 +104,37 @@ def test_completion_knows_commands_and_choices() -> None:
     def complete(line: str, word: int) -> list[str]:
         environment = {**os.environ, "_VM_COMPLETE": "bash_complete", "COMP_WORDS": line}
         environment["COMP_CWORD"] = str(word)
-        program = [sys.executable, "-c", "from vmreg.cli.front import main; main(prog_name='vm')"]
+        program = [sys.executable, "-c", "from vmreg.cli.front import main; main()"]
         return run(program, environment=environment).output.split()
 
     assert "plain,registry" in complete("vm re", 1)
     assert "plain,28.5" in complete("vm create --docker ", 3)
 
 
-def test_help_in_a_pipe_cuts_nothing_off() -> None:
-    for arguments in ([], ["registry"], ["registry", "config"]):
-        assert "..." not in CliRunner().invoke(front.main, [*arguments, "--help"]).output.replace(
-            "[ARGS]...", ""
-        )
+@pytest.mark.parametrize("group", [[], ["registry"], ["registry", "config"]], ids=str)
+def test_help_in_a_pipe_cuts_nothing_off(group: list[str]) -> None:
+    shown = CliRunner().invoke(front.commands, [*group, "--help"]).output
+    assert "..." not in shown.replace("[ARGS]...", "")
 
 
 def test_help_imports_nothing_but_click() -> None:
     script = (
-        "import sys; from vmreg.cli import front; front.main.get_help;"
+        "import sys; from vmreg.cli import front; front.commands;"
         "heavy = {'docker', 'pydantic', 'invoke', 'rich', 'jinja2', 'yaml'};"
         "print(*sorted(heavy & set(sys.modules)))"
     )
     assert run([sys.executable, "-c", script]).output == "\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_taken_for_empty_ones(closed: str) -> None:
+    script = (
+        f"exec 9>&2; {sys.executable} -c 'from vmreg.cli.front import main; main()' --help {closed}"
+    )
+    assert run(["sh", "-c", script]).exit_code == 0
+
+
+def test_a_full_disk_is_said_and_not_a_traceback() -> None:
+    for words in ("--help", "completion bash", "registry config show"):
+        done = run(["sh", "-c", f"{PROGRAM} {words} > /dev/full"], check=False)
+        assert (done.exit_code, done.errors) == (1, "error: No space left on device\n")

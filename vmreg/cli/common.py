@@ -96,6 +96,11 @@ def with_exit_codes(body: Callable[[], None]) -> None:
         # Python would complain once more when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise Exit(code=BROKEN_PIPE) from error
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        say(f"error: {error.strerror or error}{place}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the same reason
+        raise Exit(code=1) from error
 
 
 def say(text: str) -> None:

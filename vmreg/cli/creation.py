@@ -69,6 +69,7 @@ def _create(project: Project, name: str, *, wanted: bool | None, asking: bool, d
     began = time.monotonic()
     called = check_name(name or project.name)
     with open_stack() as stack:
+        _check_free(called, stack)
         mirror = None
         if project.docker:
             mirror = mirror_for(stack, wanted=wanted, may_ask=asking, dry=dry)
@@ -84,9 +85,24 @@ def _create(project: Project, name: str, *, wanted: bool | None, asking: bool, d
             reference=reference,
             home=home,
             finish=lambda vm: _finish(vm, order),
+            progress=say,
         )
     say(f"{called} is running at {vm.address} after {time.monotonic() - began:.1f} s")
     say(f"next: vm ssh {called}")
+
+
+def _check_free(name: str, stack: Stack) -> None:
+    """Make sure that a VM's container would not have a name that the cache's may have.
+
+    :raises UsageError: it would.
+    """
+    from vmreg.vms.docker import PREFIX  # noqa: PLC0415 - start-up time of --help
+
+    if PREFIX + name in stack.names():
+        raise UsageError(
+            brief=f"a VM cannot be called {name}: {PREFIX}{name} is a container of the cache",
+            resolution="Choose another name.",
+        )
 
 
 def _order(project: Project, name: str, mirror: str | None) -> Order:
@@ -169,6 +185,8 @@ def mirror_for(
         return None
     found = cache.look(stack)
     choice = cache.choose(found, wanted=wanted, may_ask=may_ask)
+    if found.state is cache.State.SERVING and found.detail:
+        say(f"note: {found.detail}")
     if choice is cache.Choice.NONE:
         say(f"warning: port {registry.port} is held by {found.detail}; going on without the cache")
         say(f"remedy: stop it, or: vm registry config set port {registry.port + 1}")

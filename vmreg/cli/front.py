@@ -6,6 +6,7 @@ click is imported before one is run, so that help and completion come at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,15 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
     from vmreg.vms.docker import DockerProvider  # noqa: PLC0415 - as above
 
     try:
-        found = DockerProvider(Engine.connect(owner=OWNER)).list()
+        engine = Engine.connect(owner=OWNER)
     except VmregError:
         return []
+    try:
+        found = DockerProvider(engine).list()
+    except VmregError:
+        return []
+    finally:
+        engine.close()
     return [CompletionItem(vm.name) for vm in found if vm.name.startswith(incomplete)]
 
 
@@ -146,7 +153,7 @@ def _completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind is not None:
-        click.echo(kind(main, {}, "vm", COMPLETE).source())
+        click.echo(kind(commands, {}, "vm", COMPLETE).source())
 
 
 _KEY = click.Argument(["key"])
@@ -237,7 +244,7 @@ _REGISTRY = _group(
     ),
     _CONFIG,
 )  # fmt: skip
-main = _group(
+commands = _group(
     "vm",
     "Throwaway VMs, each with a Docker of its own, that pull through one cache on this host.",
     _command(
@@ -327,4 +334,25 @@ main = _group(
         short_help="Print the script that completes this command in a shell.",
     ),
 )
-main = click.version_option(package_name="vmreg", prog_name="vm")(main)
+commands = click.version_option(package_name="vmreg", prog_name="vm")(commands)
+
+
+def main() -> None:
+    """Be the program ``vm``."""
+    _open_streams()
+    try:
+        commands(prog_name="vm")
+    except OSError as error:  # from what click prints; tasks have messages of their own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.write(f"error: {error.strerror or error}\n")
+        sys.exit(1)
+
+
+def _open_streams() -> None:
+    """Put an empty stream in the place of each standard one that the caller closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))

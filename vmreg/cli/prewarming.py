@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from vmreg.prewarm.references import Named
-    from vmreg.prewarm.results import Prewarmed
+    from vmreg.prewarm.results import Prewarmed, Skipped
     from vmreg.status import RateLimit
 
 
@@ -38,20 +38,23 @@ def pull(
     Each blob leaves the hub once; what the cache has already is not fetched again.
     """
     check_format(format_)
-    from vmreg.prewarm import fetching, progress  # noqa: PLC0415 - start-up time of --help
+    from vmreg.prewarm import fetching, jobs, progress  # noqa: PLC0415 - start-up time of --help
     from vmreg.prewarm.images import choose  # noqa: PLC0415 - as above
 
     choice = choose(tuple(platform or ()))
     wanted = _wanted(images or [], for_)
     if is_dry(context):
-        for one in wanted:
-            say(f"fetch {one.reference} ({one.where})")
+        from vmreg.config import load  # noqa: PLC0415 - as above
+
+        todo, skipped = jobs.sort(wanted, choice, allowed=load().registry.repositories)
+        for job in todo:
+            say(f"fetch {job.name} for {job.choice} ({', '.join(job.named_in)})")
+        _say_skipped(skipped)
         return
     with open_stack() as stack:
         done = fetching.pull(stack, wanted, choice=choice, events=progress.choose())
     show(format_, table=lambda: _as_table(done), document=done.to_json)
-    for skipped in done.skipped:
-        say(f"skipped {skipped.reference} ({', '.join(skipped.named_in)}): {skipped.reason}")
+    _say_skipped(done.skipped)
     say(f"the hub's limit: {_limit(done.quota.before)} before, {_limit(done.quota.after)} after")
     done.raise_failures()
     say("next: vm create NAME")
@@ -93,6 +96,11 @@ def _as_table(done: Prewarmed) -> Table:
             for one in done.images
         ),
     )
+
+
+def _say_skipped(skipped: Sequence[Skipped]) -> None:
+    for one in skipped:
+        say(f"skipped {one.reference} ({', '.join(one.named_in)}): {one.reason}")
 
 
 def _limit(seen: RateLimit | None) -> str:

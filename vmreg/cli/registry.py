@@ -86,6 +86,8 @@ def status_(context: Context, format_: str = "table") -> None:
 def logs(context: Context, role: str = "", follow: bool = False, tail: int = 50) -> None:  # noqa: FBT001, FBT002 - Invoke reads flags from the signature
     """Show the containers' own output. The access logs are files: see ``registry.status``."""
     del context
+    if tail < 0:
+        raise UsageError(brief=f"--tail {tail} is less than nothing", resolution="Give 0 or more.")
     if role and role not in ROLES:
         raise UsageError(brief=f"there is no role {role!r}", resolution="Choose proxy or storage.")
     if follow and not role:

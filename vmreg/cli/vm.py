@@ -131,7 +131,7 @@ def list_(_: Context, format_: str = "table", project: str = "") -> None:
         document=lambda: {"vms": [asdict(one) for one in found]},
     )
     if not found:
-        say("there is no VM; next: vm create NAME")
+        say(f"{f'{project} has' if project else 'there is'} no VM; next: vm create NAME")
 
 
 def _as_rows(found: Sequence[Summary]) -> Table:
@@ -149,7 +149,6 @@ def status_(_: Context, name: str = "", format_: str = "table") -> None:
     """
     check_format(format_)
     from vmreg.vms import overview  # noqa: PLC0415 - start-up time of --help
-    from vmreg.vms.docker import DOCKERLESS_LABEL  # noqa: PLC0415 - as above
 
     with _vm(name) as (provider, vm):
         found = overview.details(provider, vm)
@@ -158,7 +157,7 @@ def status_(_: Context, name: str = "", format_: str = "table") -> None:
         raise NotRunningError(
             brief=f"the VM {vm.name} is stopped", resolution=f"Start it: vm start {vm.name}"
         )
-    if found.docker_answers is None and DOCKERLESS_LABEL not in vm.labels:
+    if found.docker_answers is None and not found.dockerless:
         raise DegradedError(
             brief=f"the dockerd of {vm.name} does not answer",
             resolution=f"Look at its last words: vm logs {vm.name}",
@@ -169,12 +168,13 @@ def _as_table(found: Details) -> Table:
     from humanfriendly import format_size  # noqa: PLC0415 - start-up time of --help
 
     one = found.summary
+    docker = "none" if found.dockerless else found.docker_answers or f"{one.docker} (no answer)"
     mirrors = "cannot be read" if found.mirrors is None else ", ".join(found.mirrors) or "none"
     rows = (
         ("name", one.name),
         ("state", one.state if found.finished else f"{one.state}, never finished"),
         ("project", one.project),
-        ("docker", found.docker_answers or f"{one.docker} (does not answer)"),
+        ("docker", docker),
         ("mirrors", mirrors),
         ("address", one.address),
         ("cpus", f"{one.cpus:g}" if one.cpus else "no limit"),
@@ -201,11 +201,18 @@ def start(
     no_input: bool = False,  # noqa: FBT001, FBT002 - as above
 ) -> None:
     """Start a stopped VM, and see whether the cache that it uses still runs."""
+    from vmreg.vms.creating import is_unfinished  # noqa: PLC0415 - start-up time of --help
+
     wanted = creation.wanted(registry=registry, no_registry=no_registry)
     with _vm_and_cache(name) as (stack, provider, vm):
         if is_dry(context):
             say(f"{vm.name} runs already" if vm.running else f"start {vm.name}")
             return
+        if is_unfinished(provider, vm):
+            raise DegradedError(
+                brief=f"{vm.name} was never finished: its creation was killed",
+                resolution=f"Make it anew: vm create {vm.name}; or remove it: vm destroy {vm.name}",
+            )
         if creation.uses_mirror(provider, vm, stack):
             creation.mirror_for(stack, wanted=wanted, may_ask=may_ask(no_input=no_input))
         provider.start(vm.name)
@@ -273,7 +280,9 @@ def logs(_: Context, name: str = "", follow: bool = False, tail: int = 50) -> No
         raise UsageError(brief=f"--tail {tail} is less than nothing", resolution="Give 0 or more.")
     with _vm(name) as (provider, vm):
         if not follow:
-            print(provider.daemon_log(vm.name, tail=tail))  # noqa: T201 - the data of this command
+            said = provider.daemon_log(vm.name, tail=tail)
+            if said:
+                print(said)  # noqa: T201 - the data of this command
             return
         for chunk in provider.follow(vm.name, tail=tail):
             sys.stdout.buffer.write(chunk)
@@ -318,7 +327,11 @@ def destroy(
     no_input: bool = False,  # noqa: FBT001, FBT002 - as above
 ) -> None:
     """Remove a VM and its disk, for good; one that is not there is fine."""
+    from vmreg import images  # noqa: PLC0415 - start-up time of --help
+
     called = name or _project_name()
+    if not is_dry(context):
+        images.sweep()  # a creation that was killed may have been building one
     with _provider() as provider:
         if all(vm.name != called for vm in provider.list()):
             say(f"there is no VM {called}")

@@ -38,6 +38,10 @@ class Choice:
     platforms: tuple[Platform, ...] = ()
     every: bool = False
 
+    def __str__(self) -> str:
+        """Return the platforms as a person reads them."""
+        return "all platforms" if self.every else ", ".join(str(one) for one in self.platforms)
+
     def __or__(self, other: Choice) -> Choice:
         """Return what either of the two wants."""
         if self.every or other.every:

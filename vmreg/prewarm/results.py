@@ -83,5 +83,6 @@ class Prewarmed:
         raise VmregError(
             brief=f"{len(failed)} of {len(self.images)} images could not be fetched",
             details="\n".join(f"  {one.reference}: {one.error}" for one in failed),
-            resolution="The others are in the cache; run the command again for these.",
+            resolution="Run the command again for these"
+            + ("." if len(failed) == len(self.images) else "; the others are in the cache."),
         )

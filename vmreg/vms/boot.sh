@@ -93,4 +93,8 @@ if [ "${1:-}" = dockerless ]; then
     wait $!
     exit
 fi
+command -v dockerd > /dev/null || {
+    say "there is no dockerd in this image"
+    exit 127
+}
 supervise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmreg import ports, serving
 from vmreg.engine import OWNER_LABEL
+from vmreg.plan import STATE_LABEL
 from vmreg.vms.provider import HOST_NAME
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Cache:
     """The cache as a VM would find it.
 
     :param address: ``address:port`` where it should listen.
-    :param detail: what is wrong with it, or who has its port; empty when it serves.
+    :param detail: what is wrong with it, who has its port, or whose it is when it serves and is not
+        this configuration's; else empty.
     """
 
     state: State
@@ -54,10 +56,14 @@ def look(stack: Stack) -> Cache:
     port = stack.settings.registry.port
     bound = stack.bound()
     address = f"{bound[0]}:{port}"
-    ours = [name for name in stack.engine.publishers(port) if _is_ours(stack, name)]
-    if ours:
-        fault = serving.fault(bound[0], port)
-        return Cache(state=State.SICK if fault else State.SERVING, address=address, detail=fault)
+    for name in stack.engine.publishers(port):
+        folder = _folder(stack, name)
+        if folder is None:
+            continue
+        if fault := serving.fault(bound[0], port):
+            return Cache(state=State.SICK, address=address, detail=fault)
+        elsewhere = "" if folder == str(stack.state) else f"the cache is that of {folder}"
+        return Cache(state=State.SERVING, address=address, detail=elsewhere)
     for one in bound:
         if not _is_free(one, port):
             publishers = stack.engine.publishers(port)
@@ -90,9 +96,15 @@ def mirror(port: int) -> str:
     return f"http://{HOST_NAME}:{port}"
 
 
-def _is_ours(stack: Stack, name: str) -> bool:
+def _folder(stack: Stack, name: str) -> str | None:
+    """Return where a cache of ours keeps its state, ``None`` for any other container.
+
+    A host has one cache for all its users, so that of another ``VM_HOME`` is as good as one's own.
+    """
     found = stack.engine.find(name)
-    return found is not None and found.labels.get(OWNER_LABEL) == stack.engine.owner
+    if found is None or found.labels.get(OWNER_LABEL) != stack.engine.owner:
+        return None
+    return found.labels.get(STATE_LABEL)
 
 
 def _is_free(address: str, port: int) -> bool:

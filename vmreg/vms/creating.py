@@ -63,16 +63,18 @@ def create(
     reference: str,
     home: Path,
     finish: Callable[[VmConnection], object] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Vm:
     """Create a VM, wait until its dockerd answers, finish it; a failure leaves nothing behind.
 
     :param reference: the image to use, see :func:`ensure_image`.
     :param home: the folder whose lock keeps two commands apart.
     :param finish: what is done in the running VM before it counts as finished.
+    :param progress: told when something of a killed command is removed first.
     :raises VmregError: the name is taken, or the VM did not come up; nothing is left of it then.
     """
     with unwinding() as interrupts:
-        _make_room(provider, order.name, home=home)
+        _make_room(provider, order.name, home=home, progress=progress)
         try:
             made = provider.create(_spec(order, reference))
             provider.wait_ready(order.name, timeout_s=READY_TIMEOUT_S)
@@ -116,7 +118,9 @@ def _is_ours(provider: Provider, name: str) -> bool:
     return any(vm.name == name for vm in provider.list(labels=ours))
 
 
-def _make_room(provider: Provider, name: str, *, home: Path) -> None:
+def _make_room(
+    provider: Provider, name: str, *, home: Path, progress: Callable[[str], None]
+) -> None:
     """Remove what a killed command left of that name.
 
     :raises VmregError: a VM of that name is there, or being made.
@@ -126,6 +130,7 @@ def _make_room(provider: Provider, name: str, *, home: Path) -> None:
         if found is None:
             return
         if is_unfinished(provider, found):
+            progress(f"removing {name}, which was never finished")
             provider.destroy(name)
             return
         if provider.read_file(name, FINISHED) is None and MAKER_LABEL in found.labels:

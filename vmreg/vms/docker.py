@@ -11,7 +11,15 @@ from vmreg.engine import OWNER_LABEL, ContainerSpec, Mount
 from vmreg.errors import NotRunningError, VmregError
 from vmreg.vms import provision
 from vmreg.vms.image import ensure_vm_image
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, NetworkCounters, Vm, VmConnection, VmSpec
+from vmreg.vms.provider import (
+    DAEMON_JSON,
+    DOCKERLESS_LABEL,
+    HOST_NAME,
+    NetworkCounters,
+    Vm,
+    VmConnection,
+    VmSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
 
 VM_LABEL = "vmreg.vm"
 NETWORK_LABEL = "vmreg.vm.network"
-DOCKERLESS_LABEL = "vmreg.vm.dockerless"
 PREFIX = "vm-"
 BOOT_PATH = "/usr/local/sbin/vmreg-boot"
 CERTIFICATE_PATH = "/usr/local/share/ca-certificates/vmreg-given.crt"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmreg.errors import VmregError
 from vmreg.vms import creating, provision
-from vmreg.vms.provider import DAEMON_JSON
+from vmreg.vms.provider import DAEMON_JSON, DOCKERLESS_LABEL
 
 if TYPE_CHECKING:
     from vmreg.vms.provider import Provider, Vm
@@ -40,6 +40,7 @@ class Details:
     :param instance: what the provider calls it.
     :param docker_answers: the version that its dockerd gives; ``None`` when it does not answer.
     :param mirrors: what its ``daemon.json`` lists, in order; ``None`` when that cannot be read.
+    :param dockerless: whether it was made without a dockerd.
     :param finished: whether its creation came to its end.
     """
 
@@ -47,6 +48,7 @@ class Details:
     instance: str
     docker_answers: str | None
     mirrors: tuple[str, ...] | None
+    dockerless: bool
     finished: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def details(provider: Provider, vm: Vm) -> Details:
         instance=vm.instance,
         docker_answers=_version(provider, vm) if vm.running else None,
         mirrors=_mirrors(provider, vm),
+        dockerless=DOCKERLESS_LABEL in vm.labels,
         finished=not creating.is_unfinished(provider, vm),
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HOST_NAME = "host.docker.internal"
 DAEMON_JSON = "/etc/docker/daemon.json"
+DOCKERLESS_LABEL = "vmreg.vm.dockerless"  # of VMs whose spec says docker=False
 
 
 @dataclass(frozen=True, kw_only=True)
