@@ -175,7 +175,7 @@ def nginx_conf(settings: Settings, facts: HostFacts) -> str:
     """Return the text of nginx's configuration."""
     registry, upstream = settings.registry, settings.registry.upstream
     url = urlsplit(upstream.url)
-    timeout_s = max(4, round(upstream.timeout.total_seconds()))
+    timeout_s = round(upstream.timeout.total_seconds())
     return templates.render(
         "nginx.conf.j2",
         workers="auto",

@@ -370,3 +370,16 @@ def test_the_message_lists_every_fault(tmp_path: Path) -> None:
         f"  VM_REGISTRY_PORT: docker_registry.port = 0: is not a port; {PORT}\n"
         "Correct them and run the command again."
     )
+
+
+def test_a_timeout_that_leaves_no_time(tmp_path: Path) -> None:
+    (tmp_path / "vm.yaml").write_text("docker_registry: {upstream: {timeout: 3s}}\n")
+    assert faults(tmp_path) == (
+        Problem(
+            source="~/vm.yaml:1",
+            path="docker_registry.upstream.timeout",
+            value="3s",
+            message="is too short for the steps of one answer",
+            remedy="write 4s or more",
+        ),
+    )

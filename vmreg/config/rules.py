@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from vmreg.config.keys import SECRETIVE, all_keys, shown
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from vmreg.config.model import Settings
 
+# It is divided among the egress, storage and the edge, and nginx counts whole seconds.
+LEAST_TIMEOUT = timedelta(seconds=4)
 # With credentials, these decide who gets them or what they open; a project must not.
 _TRUSTED = ("upstream.", "repositories", "images.")
 
@@ -35,7 +38,7 @@ class Context:
 
 def check(context: Context) -> tuple[Problem, ...]:
     """Return every broken rule; nothing is raised."""
-    rules = (_ports, _plain_http, _certificates, _account, _password, _trusted)
+    rules = (_ports, _patience, _plain_http, _certificates, _account, _password, _trusted)
     found = [problem for rule in rules for problem in rule(context)]
     return tuple(one for one in found if _name(one) not in context.faulty)
 
@@ -66,6 +69,16 @@ def _ports(context: Context) -> Iterator[Problem]:
                 f"lies within ports._range [{low}, {high}] of {path}, which VMs use",
                 "choose a port outside of that range",
             )
+
+
+def _patience(context: Context) -> Iterator[Problem]:
+    if context.settings.registry.upstream.timeout < LEAST_TIMEOUT:
+        yield _broken(
+            context,
+            "upstream.timeout",
+            "is too short for the steps of one answer",
+            f"write {LEAST_TIMEOUT.seconds}s or more",
+        )
 
 
 def _plain_http(context: Context) -> Iterator[Problem]:
