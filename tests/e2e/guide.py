@@ -48,6 +48,9 @@ def for_reader(person: Person, screen: str) -> str:
     # What is drawn over what was there before is all that is seen in the end.
     seen = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in screen.split("\n"))
     text = _BUILDING.sub("", _CONTROL.sub("", seen))
+    # In tables a shorter name leaves its column as wide as it was.
+    longer = len(person.prefix) + 1
+    text = re.sub(rf"{person.prefix}-(\w+)(?=  )", rf"\1{' ' * longer}", text)
     for own, theirs in (
         (f"{person.prefix}-proxy", "vm-registry-proxy"),
         (f"{person.prefix}-storage", "vm-registry-storage"),

@@ -9,6 +9,8 @@ from vmreg.cli.common import ask, command, is_dry, may_ask, say
 from vmreg.errors import UsageError, VmregError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from invoke.context import Context
 
     from vmreg.config import Project
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from vmreg.vms.cache import Cache
     from vmreg.vms.creating import Order
     from vmreg.vms.provider import Connection, Provider, Vm
+
+
+PROVISION_TIMEOUT_S = 180
 
 
 @command(
@@ -134,16 +139,22 @@ def _finish(vm: Connection, order: Order) -> None:
         provision(vm, order.mirror)
 
 
-def apply(provider: Provider, name: str, mirror: str | None) -> tuple[str, ...]:
+def apply(provider: Provider, name: str, mirror: str | None, *, home: Path) -> tuple[str, ...]:
     """Give a running VM the mirror, or take it away; return a sentence for each change.
+
+    One command does so at a time, and a signal that ends it lets it put things right first.
 
     :raises NotRunningError: the VM is stopped.
     :raises VmregError: a file in the VM is not valid, or its dockerd refused the change.
     """
-    from vmreg.vms.provider import VmConnection  # noqa: PLC0415 - start-up time of --help
+    from vmreg.interrupts import unwinding  # noqa: PLC0415 - start-up time of --help
+    from vmreg.vms.creating import locked  # noqa: PLC0415 - as above
+    from vmreg.vms.provider import VmConnection  # noqa: PLC0415 - as above
     from vmreg.vms.reconcile import provision  # noqa: PLC0415 - as above
 
-    return provision(VmConnection(provider=provider, name=name), mirror)
+    what = "the provisioning of VMs"
+    with unwinding(), locked(home / "provision.lock", what=what, timeout_s=PROVISION_TIMEOUT_S):
+        return provision(VmConnection(provider=provider, name=name), mirror)
 
 
 def wanted(*, registry: bool, no_registry: bool) -> bool | None:
@@ -189,7 +200,7 @@ def mirror_for(
         say(f"note: {found.detail}")
     if choice is cache.Choice.NONE:
         say(f"warning: port {registry.port} is held by {found.detail}; going on without the cache")
-        say(f"remedy: stop it, or: vm registry config set port {registry.port + 1}")
+        say(f"remedy: stop it, or: vm registry config set docker_registry.port {registry.port + 1}")
         return None
     if choice is cache.Choice.ASK and ask("Start Docker registry?", default=True):
         choice = cache.Choice.START

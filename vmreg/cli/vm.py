@@ -313,7 +313,7 @@ def provision(
         if is_dry(context):
             say(f"let {vm.name} pull {f'through {mirror}' if mirror else 'without the cache'}")
             return
-        done = creation.apply(provider, vm.name, mirror)
+        done = creation.apply(provider, vm.name, mirror, home=stack.settings.home)
     for sentence in done or ("nothing to change",):
         say(sentence)
     say(f"next: vm doctor {vm.name}")

@@ -102,7 +102,7 @@ def ensure_image(
     reference = image.release(order.version).recipe.reference
     if engine.image_id(reference) is not None:
         return reference
-    with _locked(home / "images.lock", what="the VM image", timeout_s=BUILD_TIMEOUT_S):
+    with locked(home / "images.lock", what="the VM image", timeout_s=BUILD_TIMEOUT_S):
         return image.ensure_vm_image(engine, order.version, progress=progress)
 
 
@@ -125,7 +125,7 @@ def _make_room(
 
     :raises VmregError: a VM of that name is there, or being made.
     """
-    with _locked(home / "vms.lock", what="the VMs", timeout_s=READY_TIMEOUT_S):
+    with locked(home / "vms.lock", what="the VMs", timeout_s=READY_TIMEOUT_S):
         found = next((vm for vm in provider.list() if vm.name == name), None)
         if found is None:
             return
@@ -165,7 +165,12 @@ def _spec(order: Order, reference: str) -> VmSpec:
 
 
 @contextmanager
-def _locked(path: Path, *, what: str, timeout_s: float) -> Iterator[None]:
+def locked(path: Path, *, what: str, timeout_s: float) -> Iterator[None]:
+    """Hold a file's lock, so that two commands do not change the same at once.
+
+    :param what: what is changed, for the error.
+    :raises VmregError: another command holds it for longer than that.
+    """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - only what changes something needs it
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -217,7 +217,8 @@ class DockerProvider:
         if not container.running:
             raise NotRunningError(
                 brief=f"the VM {name} is not running ({container.state})",
-                details=self._engine.logs(container.id),
+                details=self._engine.logs(container.id, tail=5),
+                resolution=f"Start it: vm start {name}",
             ) from cause
         return container
 
