@@ -273,6 +273,19 @@ def test_what_is_fetched_beforehand_costs_the_vm_s_pull_nothing(running: Person,
     assert "404" in missing.errors
 
 
+def test_two_who_provision_at_once_do_not_disturb_each_other(running: Person) -> None:
+    name = running.name("twice")
+    running.done("create", name)
+    for words in (("--no-registry",), (), ("--no-registry",), ()):
+        pair = [running.start("provision", name, *words) for _ in range(2)]
+        assert [one.wait() for one in pair] == [0, 0], words
+    details = valid("vm", running.done("status", name, "--format", "json").output)
+    assert details["mirrors"] == [f"http://host.docker.internal:{running.port}"]
+    assert running.done("provision", name).errors.startswith("nothing to change\n")
+    running.done("doctor", name)
+    running.done("destroy", name, "--yes")
+
+
 def test_the_doctor_speaks_to_people_and_programs(running: Person) -> None:
     name = running.name("patient")
     running.done("create", name)
