@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEFT_OVER_S = 600
 _CONTENT_BYTES = 4096
-_TAG = re.compile(r"fresh-[0-9a-f]{32}")
+_TAG = re.compile(r"fresh-([0-9]{10})-[0-9a-f]{32}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -32,7 +32,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 class FreshProbe:
     """An image of three blobs that exists once.
 
-    :param tag: its name in the probe repository; no other probe ever has it.
+    :param tag: its name in the probe repository, with the second in which it was made; no other
+        probe ever has it.
     """
 
     tag: str
@@ -61,7 +62,18 @@ def fresh(*, architecture: str = "amd64") -> FreshProbe:
     config = store.config_json(architecture=architecture, diff_id=store.digest_of(archive))
     manifest = store.manifest_json(config=config, layer=layer)
     image = store.Probe(manifest=manifest, config=config, layer=layer)
-    return FreshProbe(tag=f"fresh-{content[:16].hex()}", image=image)
+    tag = f"fresh-{time.time():010.0f}-{content[:16].hex()}"
+    return FreshProbe(tag=tag, image=image)
+
+
+def is_left_over(tag: str) -> bool:
+    """Return whether a tag is that of a probe that was made more than ten minutes ago.
+
+    >>> is_left_over("fresh-1000000000-" + 32 * "0"), is_left_over("latest")
+    (True, False)
+    """
+    found = _TAG.fullmatch(tag)
+    return found is not None and int(found[1]) < time.time() - LEFT_OVER_S
 
 
 def put(data: Path, probe: FreshProbe, *, owner: tuple[int, int] | None = None) -> None:
@@ -106,19 +118,10 @@ def _archive(content: bytes) -> bytes:
 
 
 def _left_over(data: Path) -> list[str]:
-    oldest = time.time() - LEFT_OVER_S
     try:
-        found = list(store.tags_folder(data).iterdir())
+        return [one.name for one in store.tags_folder(data).iterdir() if is_left_over(one.name)]
     except FileNotFoundError:
         return []
-    return [one.name for one in found if _TAG.fullmatch(one.name) and _changed(one) < oldest]
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # another process has just removed it
-        return time.time()
 
 
 def _digests(data: Path, tag: Path) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ def patients(
                 name=name,
                 image=ensure_vm_image(engine, version),
                 mirror=patient.mirror,
-                daemon=release(version).daemon,
+                daemon=release(version).settings(patient.mirror),
             )
             provider.create(spec)
             undo.callback(provider.destroy, name)

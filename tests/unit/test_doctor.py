@@ -13,9 +13,9 @@ import vmreg
 from vmreg import store
 from vmreg.vms import checks
 from vmreg.vms.cache import Cache, State
-from vmreg.vms.checks import Seen
 from vmreg.vms.findings import Finding, Report, fail, ok, one_line, skip
 from vmreg.vms.provider import Vm
+from vmreg.vms.seen import Seen
 from vmreg.vms.symptoms import HOSTS_FILES, Daemon, Disk, Facts, Reach, Store, Way
 
 SCHEMA = json.loads((Path(vmreg.__file__).parent / "schema" / "doctor.schema.json").read_text())
@@ -115,10 +115,10 @@ def test_an_engine_that_cannot_be_asked_is_no_fault_of_the_vm() -> None:
         (with_facts(settings_text="{}"), {"mirror-first": "vm provision shop"}),
         (with_facts(settings_text="{"), {"mirror-first": "correct /etc/docker/daemon.json"}),
         (with_daemon(mirrors=()), {"mirror-first": "vm provision shop"}),
-        (with_facts(disk=replace(DISK, refusal="No space left")), {"disk": "docker system prune"}),
+        (with_facts(disk=replace(DISK, refusal="No space left")), {"disk": "docker image prune"}),
         (with_facts(disk=replace(DISK, refusal="Read-only")), {"disk": "then vm start shop"}),
-        (with_facts(disk=replace(DISK, free_bytes=10**8)), {"disk": "docker system prune"}),
-        (with_facts(disk=replace(DISK, free_inodes=7)), {"disk": "docker system prune"}),
+        (with_facts(disk=replace(DISK, free_bytes=10**8)), {"disk": "docker image prune"}),
+        (with_facts(disk=replace(DISK, free_inodes=7)), {"disk": "docker image prune"}),
         (with_reach(Way.ANSWERED, status=403), {"reach": "vm registry start"}),
         (with_reach(Way.ANSWERED, status=200, body="hello"), {"reach": "iptables -t nat -S"}),
         (with_reach(Way.ANSWERED, body="SSH-2.0"), {"reach": "iptables -t nat -S"}),
@@ -154,6 +154,61 @@ def test_the_wrong_port_is_one_fault_and_not_two() -> None:
         settings_text=json.dumps({"registry-mirrors": [other]}),
     )
     assert failing(seen) == {"mirror-port": "vm provision shop"}
+
+
+def old(*listed: str, insecure: tuple[str, ...] = (), wanted: bool = True) -> Seen:
+    settings = {"registry-mirrors": [MIRROR], "insecure-registries": list(listed)}
+    daemon = replace(DAEMON, version="20.10.24", insecure=insecure)
+    return replace(with_facts(daemon=daemon, settings_text=json.dumps(settings)), wanted=wanted)
+
+
+def test_an_old_buildkit_must_be_told_to_speak_http() -> None:
+    address = "host.docker.internal:5000"
+    assert failing(old(MIRROR, insecure=(address,))) == {}
+    assert failing(old(f"{MIRROR}/", insecure=(address,))) == {}
+    # Without its scheme 20.10 does not take it for the mirror.
+    for listed in ((), (address,), ("172.17.0.0/16",)):
+        assert failing(old(*listed, insecure=(address,))) == {"builds": "vm provision shop"}
+    assert failing(old(wanted=False)) == {"builds": "vm provision shop --registry"}
+    assert failing(old(MIRROR)) == {"builds": "vm stop shop, then vm start shop"}
+
+
+def test_builds_are_not_blamed_for_a_mirror_that_is_missing() -> None:
+    seen = replace(old(), port=5001)
+    assert set(failing(seen)) == {"mirror-port"}
+    assert findings(seen)["builds"].status == "skip"
+
+
+@pytest.mark.parametrize("listed", ["http://[::1", "http://", "x"])
+def test_a_mirror_that_is_no_address_is_only_another_one(listed: str) -> None:
+    settings = json.dumps({"registry-mirrors": [listed]})
+    seen = with_facts(daemon=replace(DAEMON, mirrors=(listed,)), settings_text=settings)
+    assert failing(seen) == {"mirror-first": "vm provision shop"}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, '{"a": ' * 100_000, "[]", "\0"])
+def test_a_file_that_cannot_be_understood_is_a_fault(text: str) -> None:
+    found = failing(with_facts(settings_text=text))
+    assert found == {
+        "mirror-first": "correct /etc/docker/daemon.json in the VM, then vm provision shop"
+    }
+
+
+def test_a_file_that_cannot_be_read_is_a_fault() -> None:
+    finding = findings(with_facts(settings_trouble="cat: Is a directory"))["mirror-first"]
+    assert (finding.status, "cat: Is a directory" in finding.summary) == ("fail", True)
+
+
+def test_rules_that_are_not_understood_are_pointed_at() -> None:
+    seen = replace(with_reach(Way.DROPPED), rules_unsure=True)
+    assert "vm exec shop -- iptables -S OUTPUT" in failing(seen)["reach"]
+    assert "iptables -S" not in failing(with_reach(Way.DROPPED))["reach"]
+
+
+def test_a_rule_that_leaves_no_route_is_named() -> None:
+    rule = "-A OUTPUT -j REJECT --reject-with icmp-host-prohibited"
+    remedies = failing(with_reach(Way.NO_ROUTE, rule=rule))
+    assert remedies == {"reach": f"vm exec shop -- iptables {rule.replace('-A', '-D')}"}
 
 
 def test_a_way_that_could_not_be_tried_is_no_fault() -> None:
@@ -208,6 +263,8 @@ def test_a_proxy_is_in_the_way_unless_it_is_gone_around(
         (f'[host."{MIRROR}"]\ncapabilities = ["push"]', "fail"),
         (f'[host."{MIRROR}"]\ncapabilities = 7', "ok"),
         (f'[host]\n"{MIRROR}" = 7', "ok"),
+        ("a = " + "[" * 100_000, "ok"),
+        ("a = " + "9" * 5000, "ok"),
     ],
 )
 def test_a_hosts_toml_is_read_as_the_containerd_store_does(text: str, status: str) -> None:

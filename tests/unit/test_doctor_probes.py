@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import tarfile
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,9 +24,9 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in found}
 
 
-def age(data: Path, tag: str) -> None:
-    then = time.time() - probes.LEFT_OVER_S - 5
-    os.utime(store.tags_folder(data) / tag, (then, then))
+def aged(probe: probes.FreshProbe) -> probes.FreshProbe:
+    _, made, rest = probe.tag.split("-")
+    return replace(probe, tag=f"fresh-{int(made) - probes.LEFT_OVER_S - 5}-{rest}")
 
 
 def test_it_is_an_image_that_can_be_unpacked() -> None:
@@ -56,12 +55,10 @@ def test_putting_and_removing_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_with_the_next_probe(tmp_path: Path) -> None:
-    old, busy, new = probes.fresh(), probes.fresh(), probes.fresh()
+    old, busy, new = aged(probes.fresh()), probes.fresh(), probes.fresh()
     for one in (old, busy):
         probes.put(tmp_path, one)
-    age(tmp_path, old.tag)
     store.put_tag(tmp_path, "kept", OTHER)
-    age(tmp_path, "kept")
     probes.put(tmp_path, new)
     left = {path.name for path in store.tags_folder(tmp_path).iterdir()}
     assert left == {busy.tag, new.tag, "kept"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,13 +16,20 @@ from vmreg.accesslog import EdgeRecord
 from vmreg.engine import Finished
 from vmreg.errors import VmregError
 from vmreg.vms import proof, proxies, symptoms
+from vmreg.vms.doctor import last_words
 from vmreg.vms.symptoms import HOSTS_FILES, Reach, Store, Way
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INFO = {
     "Driver": "overlay2",
     "DriverStatus": [["Backing Filesystem", "extfs"]],
     "DockerRootDir": "/data",
-    "RegistryConfig": {"Mirrors": ["http://h:1/"]},
+    "RegistryConfig": {
+        "Mirrors": ["http://h:1/"],
+        "IndexConfigs": {"docker.io": {"Secure": True}, "h:1": {"Secure": False}},
+    },
     "HttpProxy": "http://p:1",
     "NoProxy": "localhost",
 }
@@ -54,6 +62,7 @@ def test_all_that_a_vm_says_is_understood() -> None:
         store=Store.CLASSIC,
         driver="overlay2",
         mirrors=("http://h:1",),
+        insecure=("h:1",),
         proxy="http://p:1",
         no_proxy="localhost",
         root="/data",
@@ -93,6 +102,54 @@ def test_the_containerd_store_is_told_by_its_snapshotter() -> None:
 def test_a_daemon_that_gives_no_answer(lines: list[str], silence: str, has_docker: bool) -> None:  # noqa: FBT001 - a parameter of the test
     found = facts(*lines)
     assert (found.daemon, found.silence, found.has_docker) == (None, silence, has_docker)
+
+
+def test_a_daemon_that_hangs_is_told_from_one_that_is_gone() -> None:
+    assert facts(line("version", "", status=124)).hung
+    assert not facts(line("version", "Cannot connect", status=1)).hung
+
+
+START = 'time="1" level=info msg="Starting up"'
+FAILED = "failed to start daemon: no space"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([START, FAILED, "vm: dockerd ended"], FAILED),
+        ([FAILED, START, "Daemon shutdown complete"], ""),
+        (["unable to configure the Docker daemon: a", START], ""),
+        ([START, "level=fatal msg=b", FAILED, "c"], FAILED),
+        (
+            [START, "unable to configure the Docker daemon: a"],
+            "unable to configure the Docker daemon: a",
+        ),
+        ([], ""),
+    ],
+)
+def test_only_what_followed_the_last_start_is_the_cause(lines: list[str], said: str) -> None:
+    assert last_words("\n".join(lines)) == said
+
+
+def test_a_file_that_cannot_be_read_is_told_from_one_that_is_absent() -> None:
+    unreadable = facts(line("daemon", "cat: Is a directory", status=1))
+    assert unreadable.settings_trouble == "cat: Is a directory"
+    with pytest.raises(VmregError, match="cannot be read"):
+        unreadable.configured_mirrors()
+    assert facts().configured_mirrors() == ()
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "9" * 5000, "[" * 100_000])
+def test_what_is_endless_is_not_known(text: str) -> None:
+    found = facts(
+        line("clock", text),
+        line("version", f"{text} amd64"),
+        line("info", f'{{"a": {text}'),
+        line("space", f"x\nd {text} {text} {text}"),
+    )
+    assert (found.clock_s, found.daemon, found.disk.free_bytes) == (None, None, None)
+    assert not proxies.goes_around(f"host:{text}", "host", 5000)
+    assert symptoms.way_of(0, f"connected\nHTTP/1.0 {text} x\r\n\r\n", "", asked=True).status == 0
 
 
 def test_a_disk_that_refuses_or_counts_no_files() -> None:
@@ -243,6 +300,24 @@ def test_a_failed_pull_says_what_the_cache_answered() -> None:
         "the cache was asked for a fresh image and answered 404, and the pull failed: not found",
     )
     assert "no end within 30 s" in judged(124, [])[1]
+
+
+def test_only_old_probes_are_removed_from_a_vm() -> None:
+    old, name = f"fresh-1000000000-{'0' * 32}", store.PROBE_REPOSITORY
+    listed = [
+        f"{name}:{old}",
+        f"{name}:{PROBE.tag}",
+        f"{name}:kept",
+        f"other:{old}",
+        "<none>:<none>",
+    ]
+    assert proof.left_over("\n".join(listed)) == (f"docker.io/{name}:{old}",)
+
+
+def test_a_cache_is_one_s_own_when_its_files_are(tmp_path: Path) -> None:
+    assert not proof.may_write(tmp_path)
+    (tmp_path / "data").mkdir()
+    assert proof.may_write(tmp_path)
 
 
 def test_every_probe_is_another_one_that_only_docker_hub_s_mirrors_are_asked_for() -> None:

@@ -31,11 +31,13 @@ class Cache:
     :param address: ``address:port`` where it should listen.
     :param detail: what is wrong with it, who has its port, or whose it is when it serves and is not
         this configuration's; else empty.
+    :param folder: where a cache that runs keeps its state; else empty.
     """
 
     state: State
     address: str
     detail: str
+    folder: str = ""
 
 
 class Choice(Enum):
@@ -61,9 +63,9 @@ def look(stack: Stack) -> Cache:
         if folder is None:
             continue
         if fault := serving.fault(bound[0], port):
-            return Cache(state=State.SICK, address=address, detail=fault)
+            return Cache(state=State.SICK, address=address, detail=fault, folder=folder)
         elsewhere = "" if folder == str(stack.state) else f"the cache is that of {folder}"
-        return Cache(state=State.SERVING, address=address, detail=elsewhere)
+        return Cache(state=State.SERVING, address=address, detail=elsewhere, folder=folder)
     for one in bound:
         if not _is_free(one, port):
             publishers = stack.engine.publishers(port)

@@ -6,24 +6,24 @@ What is only the consequence of another finding is skipped, so that the cause st
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vmreg import store
 from vmreg.errors import VmregError
-from vmreg.vms import cache, proxies
+from vmreg.vms import proxies
+from vmreg.vms.addresses import host_of
 from vmreg.vms.cache import State
 from vmreg.vms.findings import Finding, fail, ok, skip
 from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provision import INSECURE, PLAIN_BUILDKIT
 from vmreg.vms.symptoms import Store, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmreg.vms.cache import Cache
-    from vmreg.vms.provider import Vm
-    from vmreg.vms.symptoms import Facts, Reach
+    from vmreg.vms.seen import Seen
+    from vmreg.vms.symptoms import Daemon, Facts, Reach
 
 LEAST_FREE_BYTES = 500_000_000
 LEAST_FREE_INODES = 5_000
@@ -32,63 +32,6 @@ _OK, _FORBIDDEN = 200, 403
 _PULLS = ("pull", "resolve")
 _NO_DAEMON = "no dockerd answers in the VM"
 _FIREWALL = "the packets are dropped on the way: a firewall"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """All that was looked at, from this host and from inside of the VM.
-
-    :param vm: ``None`` when there is none of that name; ``trouble`` when that cannot be told.
-    :param trouble: why the engine could not be asked for the VM; mostly empty.
-    :param cache: ``None`` when it could not be looked at; ``cache_trouble`` then says why.
-    :param wanted: whether VMs use the cache when nobody says anything.
-    :param port: where the cache should listen.
-    :param hosts: the addresses that ``host.docker.internal`` may resolve to.
-    :param bound: the addresses that the cache listens on.
-    :param facts: ``None`` when the VM could not be asked; ``silence`` then says why.
-    :param last_words: why dockerd ended, by its own log; empty when that does not say.
-    :param asked_at_s: this host's clock when the VM was asked.
-    :param reach: the way to the cache, ``None`` when it was not tried.
-    :param rule: the packet filter's rule in the VM that has to do with that way; mostly empty.
-    :param proxy_reach: the way to the daemon's proxy, ``None`` when it was not tried.
-    """
-
-    name: str
-    vm: Vm | None
-    trouble: str = ""
-    cache: Cache | None
-    cache_trouble: str = ""
-    wanted: bool = True
-    port: int
-    hosts: tuple[str, ...] = ()
-    bound: tuple[str, ...] = ()
-    facts: Facts | None = None
-    silence: str = ""
-    last_words: str = ""
-    asked_at_s: float = 0
-    reach: Reach | None = None
-    rule: str = ""
-    proxy_reach: Reach | None = None
-
-    @property
-    def mirror(self) -> str:
-        """The mirror that the VM should have."""
-        return cache.mirror(self.port)
-
-    @property
-    def provisioning(self) -> str:
-        """The command that gives the VM its mirror."""
-        return f"vm provision {self.name}{'' if self.wanted else ' --registry'}"
-
-    @property
-    def resolves(self) -> bool:
-        """Whether the VM finds this host by its name."""
-        return self.facts is not None and bool(set(self.facts.addresses) & set(self.hosts))
-
-    @property
-    def serves(self) -> bool:
-        """Whether the cache serves on this host."""
-        return self.cache is not None and self.cache.state is State.SERVING
 
 
 def runs(seen: Seen) -> Finding:
@@ -146,7 +89,7 @@ def mirror_port(seen: Seen) -> Finding:
     """Whether the mirror on this host is at the cache's port."""
     if seen.facts is None:
         return skip("mirror-port", seen.silence)
-    ours = [one for one in _listed(seen.facts) if urlsplit(one).hostname == HOST_NAME]
+    ours = [one for one in _listed(seen.facts) if host_of(one) == HOST_NAME]
     if not ours:
         return skip("mirror-port", f"the VM has no mirror on {HOST_NAME}")
     if seen.mirror in ours:
@@ -206,12 +149,29 @@ def mirror_first(seen: Seen) -> Finding:
         used, listed = _in_words(daemon.mirrors), _in_words(written)
         what = f"dockerd uses {used}, and {DAEMON_JSON} lists {listed}"
         return fail("mirror-first", what, remedy)
-    if not written or urlsplit(written[0]).hostname != HOST_NAME:
+    if not written or host_of(written[0]) != HOST_NAME:
         what = f"the first mirror is not {seen.mirror}: {DAEMON_JSON} lists {_in_words(written)}"
         return fail("mirror-first", what, remedy)
     if daemon is None:
         return skip("mirror-first", _NO_DAEMON)
     return ok("mirror-first", f"dockerd and {DAEMON_JSON} list {written[0]} first")
+
+
+def builds(seen: Seen) -> Finding:
+    """Whether BuildKit asks the mirror: before 28 it does so only when told to speak http to it."""
+    daemon = seen.facts.daemon if seen.facts else None
+    if seen.facts is None or daemon is None:
+        return skip("builds", seen.silence or _NO_DAEMON)
+    try:
+        written = seen.facts.configured_mirrors()
+        plain = seen.facts.configured_plain()
+    except VmregError as error:
+        return skip("builds", error.brief)
+    if seen.mirror not in written or seen.mirror not in daemon.mirrors:
+        return skip("builds", f"the mirror is not {seen.mirror}")
+    if daemon.major >= PLAIN_BUILDKIT:
+        return ok("builds", "BuildKit goes by the mirror's own scheme")
+    return _judge_plain(seen, daemon, plain)
 
 
 def proxy(seen: Seen) -> Finding:
@@ -248,7 +208,7 @@ def disk(seen: Seen) -> Finding:
     if seen.facts is None:
         return skip("disk", seen.silence)
     found = seen.facts.disk
-    full = f"vm exec {seen.name} -- docker system prune --all"
+    full = f"vm exec {seen.name} -- docker image prune --all --force"
     if found.refusal:
         is_full = "space" in found.refusal or "quota" in found.refusal
         remedy = full if is_full else f"vm stop {seen.name}, then vm start {seen.name}"
@@ -286,6 +246,7 @@ CHECKS: tuple[Callable[[Seen], Finding], ...] = (
     host_name,
     reached,
     mirror_first,
+    builds,
     proxy,
     hosts_toml,
     disk,
@@ -326,9 +287,12 @@ def _why_not_tried(seen: Seen) -> str:
 def _firewall_remedy(seen: Seen) -> str:
     if seen.rule:
         return f"vm exec {seen.name} -- iptables {seen.rule.replace('-A', '-D', 1)}"
-    return (
+    host = (
         f"on this host: iptables -I INPUT -p tcp --dport {seen.port} -s {_source(seen)} -j ACCEPT"
     )
+    if seen.rules_unsure:
+        return f"look for it in the VM: vm exec {seen.name} -- iptables -S OUTPUT; if not, {host}"
+    return host
 
 
 def _source(seen: Seen) -> str:
@@ -337,8 +301,8 @@ def _source(seen: Seen) -> str:
 
 def _not_reached(seen: Seen, reach: Reach, where: str) -> Finding:
     said = f": {reach.body}" if reach.body else ""
-    if reach.way is Way.REFUSED:
-        if not set(seen.bound) & {*seen.hosts, "0.0.0.0"}:  # noqa: S104 - compared
+    if reach.way is Way.REFUSED or seen.rule:
+        if not seen.rule and not set(seen.bound) & {*seen.hosts, "0.0.0.0"}:  # noqa: S104 - compared
             what = f"the cache listens on {', '.join(seen.bound)} alone"
             return fail("reach", what, "remove docker_registry.bind, then: vm registry start")
         return fail(
@@ -353,10 +317,21 @@ def _not_reached(seen: Seen, reach: Reach, where: str) -> Finding:
     return skip("reach", f"the way to {where} could not be tried{said}")
 
 
+def _judge_plain(seen: Seen, daemon: Daemon, listed: tuple[str, ...]) -> Finding:
+    around = f"the BuildKit of Docker {daemon.version} goes around an http mirror"
+    if seen.mirror not in listed:
+        what = f"{around} that {INSECURE} in {DAEMON_JSON} does not list as {seen.mirror}"
+        return fail("builds", what, seen.provisioning)
+    if urlsplit(seen.mirror).netloc not in daemon.insecure:
+        what = f"{around}, and dockerd has not read {INSECURE} in {DAEMON_JSON}"
+        return fail("builds", what, f"vm stop {seen.name}, then vm start {seen.name}")
+    return ok("builds", "BuildKit is told to speak http to the mirror")
+
+
 def _judge_hosts(seen: Seen, path: str, text: str) -> Finding:
     try:
         hosts = tomllib.loads(text).get("host", {})
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         return ok("hosts-toml", f"dockerd passes over {path}, which is not valid TOML: {error}")
     if not isinstance(hosts, dict) or not hosts:
         return ok("hosts-toml", "no hosts.toml stands in for the mirror")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmreg import store
 from vmreg.errors import VmregError
-from vmreg.vms import cache, checks, proof, proxies, symptoms
-from vmreg.vms.checks import Seen
+from vmreg.vms import cache, checks, firewall, proof, proxies, symptoms
 from vmreg.vms.findings import Finding, Report, skip
-from vmreg.vms.provider import HOST_NAME, VmConnection
+from vmreg.vms.firewall import Verdict
+from vmreg.vms.provider import DOCKERLESS_LABEL, HOST_NAME, VmConnection
+from vmreg.vms.seen import Seen
 from vmreg.vms.symptoms import Reach, Way
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Report", "examine"]
 
 _FATAL = ("failed to start daemon", "unable to configure the Docker daemon", "level=fatal")
-_STOPPING = {"DROP", "REJECT"}
+_STARTED = 'msg="Starting up"'
+# What does not keep a pull from being tried: it shows whether the rest is well.
+_ASIDE = {"builds", "clock"}
 
 
 def examine(
@@ -54,17 +58,34 @@ def _look(stack: Stack, provider: Provider, name: str, now: Callable[[], float])
     except VmregError as error:
         return replace(seen, silence=f"the VM cannot be asked: {error.brief}")
     if seen.facts is not None and seen.facts.daemon is None:
-        seen = replace(seen, last_words=_last_words(vm))
+        if seen.dockerless:
+            return replace(seen, facts=None, silence="it was made without Docker")
+        seen = replace(seen, last_words="" if seen.facts.hung else _last_words(vm))
     return _ways(vm, seen)
 
 
 def _last_words(vm: VmConnection) -> str:
     """Return the last line in which dockerd said why it ended."""
     try:
-        lines = vm.daemon_log(tail=50).splitlines()
+        return last_words(vm.daemon_log(tail=50))
     except VmregError:
         return ""
-    return next((line for line in reversed(lines) if any(word in line for word in _FATAL)), "")
+
+
+def last_words(log: str) -> str:
+    """Return the last line that says why dockerd ended; older than its last start is of no use.
+
+    A file that it refuses it complains of before it says that it starts.
+
+    >>> last_words('failed to start daemon: x' + chr(10) + 'level=info msg="Starting up"')
+    ''
+    """
+    for line in reversed(log.splitlines()):
+        if _STARTED in line:
+            return ""
+        if any(word in line for word in _FATAL):
+            return line
+    return ""
 
 
 def _outside(stack: Stack, provider: Provider, name: str) -> Seen:
@@ -82,7 +103,8 @@ def _outside(stack: Stack, provider: Provider, name: str) -> Seen:
         port=stack.settings.registry.port,
         hosts=hosts,
         bound=bound,
-        silence=trouble or "the VM does not run",
+        silence=trouble or ("" if vm is not None and vm.running else "the VM does not run"),
+        dockerless=vm is not None and DOCKERLESS_LABEL in vm.labels,
     )
 
 
@@ -114,8 +136,9 @@ def _ways(vm: VmConnection, seen: Seen) -> Seen:
     """Try the ways from the VM to the cache and to its proxy, where there is a reason to."""
     if seen.serves and (seen.resolves or not seen.hosts):
         seen = replace(seen, reach=_to_cache(vm, seen.port))
-        if seen.reach is not None and seen.reach.way in {Way.DROPPED, Way.REFUSED}:
-            seen = replace(seen, rule=_rule(vm, seen.port))
+        if seen.reach is not None and seen.reach.way in {Way.DROPPED, Way.REFUSED, Way.NO_ROUTE}:
+            verdict = _rules(vm, seen)
+            seen = replace(seen, rule=verdict.rule, rules_unsure=verdict.unsure)
     daemon = seen.facts.daemon if seen.facts else None
     if daemon is None or proxies.goes_around(daemon.no_proxy, HOST_NAME, seen.port):
         return seen
@@ -136,26 +159,29 @@ def _try(vm: VmConnection, host: str, port: int, *, path: str = "", accept: str 
         return Reach(way=Way.UNKNOWN, body=error.brief)
 
 
-def _rule(vm: VmConnection, port: int) -> str:
-    """Return the VM's own rule that keeps it from a port, as ``iptables -S`` writes it."""
+def _rules(vm: VmConnection, seen: Seen) -> Verdict:
+    """Return what the VM's own packet filter has to do with the way to the cache."""
     try:
-        lines = vm.exec(["iptables", "-S", "OUTPUT"]).output.splitlines()
+        listed = vm.exec(["iptables", "-S", "OUTPUT"]).output
     except VmregError:  # no iptables in it
-        return ""
-    for line in lines:
-        words = line.split()
-        if str(port) in words and not _STOPPING.isdisjoint(words):
-            return line
-    return ""
+        return Verdict()
+    addresses = seen.facts.addresses if seen.facts else seen.hosts
+    return firewall.judge(listed, addresses=addresses, port=seen.port)
 
 
 def _proof(stack: Stack, provider: Provider, seen: Seen, findings: tuple[Finding, ...]) -> Finding:
     """Let the VM pull, unless it is known what would become of it."""
-    causes = [one.id for one in findings if one.status == "fail" and one.id != "clock"]
+    causes = [one.id for one in findings if one.status == "fail" and one.id not in _ASIDE]
+    if seen.vm is not None and seen.vm.running and seen.silence:
+        return skip(proof.CHECK, f"not tried: {seen.silence}")
     if causes:
         return skip(proof.CHECK, f"not tried because of: {', '.join(causes)}")
-    if not seen.serves or seen.facts is None or seen.facts.daemon is None:
+    found, daemon = seen.cache, seen.facts.daemon if seen.facts else None
+    if found is None or not seen.serves or daemon is None:
         reasons = [one.summary for one in findings if one.status == "skip"]
         return skip(proof.CHECK, f"not tried: {reasons[0]}")
+    state = Path(found.folder)
+    if state != stack.state and not proof.may_write(state):
+        return skip(proof.CHECK, f"not tried: {found.detail}")
     vm = VmConnection(provider=provider, name=seen.name)
-    return proof.pull(stack, vm, name=seen.name, architecture=seen.facts.daemon.architecture)
+    return proof.pull(state, vm, name=seen.name, architecture=daemon.architecture)

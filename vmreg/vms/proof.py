@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vmreg import accesslog, probes, store, waiting
 from vmreg.errors import VmregError
-from vmreg.stack import owner
+from vmreg.interrupts import unwinding
 from vmreg.vms.findings import Finding, fail, ok
 
 if TYPE_CHECKING:
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
     from vmreg.accesslog import EdgeRecord
     from vmreg.engine import Finished
     from vmreg.probes import FreshProbe
-    from vmreg.stack import Stack
     from vmreg.vms.provider import Connection
 
 CHECK = "pull"
 PULL_TIMEOUT_S = 30
+LIST_TIMEOUT_S = 10
 LOG_TIMEOUT_S = 2
 _KINDS = ("manifests", "blobs")
 _OK, _TIMED_OUT = 200, 124
+
+# The VM itself removes the image, so that it does when nobody waits for it any more.
+_PULL = """
+timeout "$1" docker pull --quiet "$2"
+ended=$?
+timeout "$1" docker image rm --force "$2" > /dev/null 2>&1
+exit "$ended"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,29 +58,40 @@ class Trace:
         return self.sent_bytes == self.wanted_bytes
 
 
-def pull(stack: Stack, vm: Connection, *, name: str, architecture: str) -> Finding:
+def may_write(state: Path) -> bool:
+    """Return whether the cache in a folder is one's own, so that probes can be put into it."""
+    try:
+        return os.geteuid() in {0, (state / "data").stat().st_uid}
+    except OSError:
+        return False
+
+
+def pull(state: Path, vm: Connection, *, name: str, architecture: str) -> Finding:
     """Let a running VM pull an image that only the cache has, and return whether it came from it.
 
-    Neither the cache nor the VM keeps the image. Takes half a second, and 30 s at most.
+    Neither the cache nor the VM keeps the image, also when a signal ends the program meanwhile.
+    Takes half a second, and 30 s at most.
 
+    :param state: the folder of the cache that the VM should reach.
     :param architecture: the VM's, in Go's words.
     """
-    data, log = stack.state / "data", stack.state / "logs" / "edge.jsonl"
+    data = state / "data"
     probe = probes.fresh(architecture=architecture)
-    offset = _size(log)
-    try:
-        probes.put(data, probe, owner=owner() if os.geteuid() == 0 else None)
-        done = _pull(vm, probe)
-        return verdict(done, _trace(log, offset, probe, wait=done.exit_code == 0), name=name)
-    except OSError as error:
-        what = f"no probe image can be put into the cache: {error}"
-        return fail(CHECK, what, f"vm doctor {name} as the user who started the cache, with space")
-    except VmregError as error:
-        what = f"the pull broke off: {error.brief}: {error.details}"
-        return fail(CHECK, what, f"vm status {name}")
-    finally:
-        with suppress(OSError):  # the next probe removes it
-            probes.remove(data, probe.tag)
+    with unwinding() as signals:
+        try:
+            probes.put(data, probe, owner=_owner(data))
+            return _tried(state, vm, probe, name)
+        except OSError as error:
+            what = f"no probe image can be put into the cache: {error}"
+            remedy = f"vm doctor {name} as the user who started the cache, with space"
+            return fail(CHECK, what, remedy)
+        except VmregError as error:
+            what = f"the pull broke off: {error.brief}: {error.details}"
+            return fail(CHECK, what, f"vm status {name}")
+        finally:
+            signals.hold()
+            with suppress(OSError):  # the next probe removes it
+                probes.remove(data, probe.tag)
 
 
 def trace(records: Iterable[EdgeRecord], probe: FreshProbe) -> Trace:
@@ -120,13 +139,51 @@ def verdict(done: Finished, seen: Trace, *, name: str) -> Finding:
     return fail(CHECK, what, f"vm logs {name}; vm registry logs")
 
 
-def _pull(vm: Connection, probe: FreshProbe) -> Finished:
-    limit = ("timeout", str(PULL_TIMEOUT_S))
+def _tried(state: Path, vm: Connection, probe: FreshProbe, name: str) -> Finding:
+    log = state / "logs" / "edge.jsonl"
     try:
-        return vm.exec([*limit, "docker", "pull", "--quiet", probe.reference])
-    finally:
-        with suppress(VmregError):  # the VM is gone, and its images with it
-            vm.exec([*limit, "docker", "image", "rm", "--force", probe.reference])
+        offset = _size(log)
+        done = _pull(vm, probe)
+        return verdict(done, _trace(log, offset, probe, wait=done.exit_code == 0), name=name)
+    except OSError as error:
+        what = f"the cache's log cannot be read: {error}"
+        return fail(CHECK, what, f"vm doctor {name} as the user who started the cache")
+
+
+def _owner(data: Path) -> tuple[int, int] | None:
+    """Return whom root gives the files to: the user that the cache runs as."""
+    if os.geteuid():
+        return None
+    there = data.stat()
+    return there.st_uid, there.st_gid
+
+
+def _pull(vm: Connection, probe: FreshProbe) -> Finished:
+    _remove_left_over(vm)
+    return vm.exec(["sh", "-c", _PULL, "sh", str(PULL_TIMEOUT_S), probe.reference])
+
+
+def _remove_left_over(vm: Connection) -> None:
+    """Remove from the VM what a killed process left in it more than ten minutes ago."""
+    limit = ("timeout", str(LIST_TIMEOUT_S))
+    done = vm.exec([*limit, "docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])
+    old = left_over(done.output)
+    if old:
+        vm.exec([*limit, "docker", "image", "rm", "--force", *old])
+
+
+def left_over(listed: str) -> tuple[str, ...]:
+    """Return which of a VM's images are probes that nobody waits for any more.
+
+    :param listed: ``REPOSITORY:TAG`` of all its images, one a line.
+    """
+    names = (line.rpartition(":") for line in listed.splitlines())
+    return tuple(
+        f"docker.io/{store.PROBE_REPOSITORY}:{tag}"
+        for repository, _, tag in names
+        if repository.removeprefix("docker.io/") == store.PROBE_REPOSITORY
+        and probes.is_left_over(tag)
+    )
 
 
 def _trace(log: Path, offset: int, probe: FreshProbe, *, wait: bool) -> Trace:

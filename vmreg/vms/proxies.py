@@ -40,7 +40,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
         return True
     name, colon, number = entry.rpartition(":")
     if colon and number.isdecimal():
-        if int(number) != port:
+        if number.lstrip("0") != str(port):
             return False
         entry = name
     entry = entry.removeprefix("*")

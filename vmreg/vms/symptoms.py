@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from vmreg.errors import VmregError
 from vmreg.vms import provision
 from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
 
@@ -24,6 +25,7 @@ HOSTS_FILES = tuple(f"/etc/docker/certs.d/{host}/hosts.toml" for host in ("docke
 _SNAPSHOTTER = "io.containerd.snapshotter.v1"
 _NOT_FOUND, _TIMED_OUT = 127, 124
 _ANSWER_FIELDS = 3
+_MOST_DIGITS = 18
 
 # One line for each question: its name, the exit status, the output in base64. A question that is
 # not answered in 8 s costs no more than that.
@@ -42,7 +44,7 @@ if tell version docker version --format '{{.Server.Version}} {{.Server.Arch}}'; 
 fi
 root=${root:-$2}
 tell address getent ahostsv4 "$1"
-tell daemon cat "$3"
+[ ! -e "$3" ] || tell daemon cat "$3"
 shift 3
 for file; do
     [ -d "${file%/*}" ] || continue
@@ -83,6 +85,7 @@ class Daemon:
     :param architecture: in Go's words, such as ``amd64``.
     :param driver: what unpacks its layers.
     :param mirrors: those that it uses, in order, without a slash at the end.
+    :param insecure: ``host:port`` of the registries that it was told to speak http to.
     :param proxy: what it sends plain HTTP requests through; empty for none.
     :param no_proxy: the hosts that it reaches directly, as it was given them.
     :param root: the folder of its images and containers.
@@ -93,9 +96,16 @@ class Daemon:
     store: Store
     driver: str
     mirrors: tuple[str, ...]
+    insecure: tuple[str, ...] = ()
     proxy: str
     no_proxy: str
     root: str
+
+    @property
+    def major(self) -> int:
+        """The release's first number, 0 when it has none."""
+        first = self.version.partition(".")[0]
+        return int(first) if _is_number(first) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +129,9 @@ class Facts:
     :param daemon: ``None`` when no dockerd answers; ``silence`` then says why.
     :param has_docker: whether there is a docker command at all.
     :param addresses: what ``host.docker.internal`` resolves to, each once.
+    :param hung: whether there is a dockerd that takes connections and does not answer.
     :param settings_text: its ``daemon.json``, empty without one.
+    :param settings_trouble: why that cannot be read, empty when it can or is not there.
     :param hosts_path: the ``hosts.toml`` that a containerd image store looks at for Docker Hub,
         there or not; empty without its folder.
     :param hosts_text: what is in it.
@@ -134,14 +146,38 @@ class Facts:
     hosts_path: str
     hosts_text: str
     disk: Disk
+    hung: bool = False
+    settings_trouble: str = ""
 
     def configured_mirrors(self) -> tuple[str, ...]:
         """Return the mirrors of ``daemon.json``, in order, without a slash at the end.
 
-        :raises VmregError: the file is not valid.
+        :raises VmregError: the file is not valid, or cannot be read.
         """
-        listed = provision.mirrors(provision.parse_settings(self.settings_text))
-        return tuple(one.rstrip("/") for one in listed)
+        return tuple(one.rstrip("/") for one in provision.mirrors(self.settings()))
+
+    def configured_plain(self) -> tuple[str, ...]:
+        """Return the registries of ``daemon.json`` that dockerd may speak http to, as written.
+
+        :raises VmregError: the file is not valid, or cannot be read.
+        """
+        listed = self.settings().get(provision.INSECURE)
+        found = listed if isinstance(listed, list) else ()
+        return tuple(one.rstrip("/") for one in found if isinstance(one, str))
+
+    def settings(self) -> dict[str, object]:
+        """Return the keys of ``daemon.json``.
+
+        :raises VmregError: the file is not valid, or cannot be read.
+        """
+        if self.settings_trouble:
+            brief = f"{DAEMON_JSON} in the VM cannot be read"
+            raise VmregError(brief=brief, details=self.settings_trouble)
+        try:
+            return provision.parse_settings(self.settings_text)
+        except (ValueError, RecursionError) as error:  # an endless number, a bottomless list
+            brief = f"{DAEMON_JSON} in the VM cannot be understood"
+            raise VmregError(brief=brief, details=str(error)) from error
 
 
 class Way(Enum):
@@ -213,7 +249,9 @@ def parse(text: str) -> Facts:
         silence=_silence(version),
         has_docker=version.status != _NOT_FOUND,
         addresses=_addresses(answers),
+        hung=version.status == _TIMED_OUT,
         settings_text=_text(answers, "daemon"),
+        settings_trouble=_trouble(answers, "daemon"),
         hosts_path=hosts_path,
         hosts_text=_text(answers, hosts_path),
         disk=_disk(answers),
@@ -237,7 +275,7 @@ def way_of(exit_code: int, output: str, errors: str, *, asked: bool) -> Reach:
 def _answered(answer: str) -> Reach:
     head, _, body = answer.partition("\r\n\r\n")
     words = head.split()
-    if len(words) > 1 and words[0].startswith("HTTP/") and words[1].isdecimal():
+    if len(words) > 1 and words[0].startswith("HTTP/") and _is_number(words[1]):
         return Reach(way=Way.ANSWERED, status=int(words[1]), body=body)
     return Reach(way=Way.ANSWERED if head else Way.SILENT, body=head[:200])
 
@@ -264,11 +302,14 @@ def _daemon(answers: Mapping[str, _Answer]) -> Daemon | None:
         line = next(line for line in info.text.splitlines() if line.startswith("{"))
         number, architecture = version.text.splitlines()[-1].split()
         return _described(json.loads(line), number, architecture)
-    except (StopIteration, ValueError, IndexError, KeyError, TypeError, AttributeError):
+    except (
+        StopIteration, ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError
+    ):  # fmt: skip
         return None
 
 
 def _described(info: dict[str, Any], version: str, architecture: str) -> Daemon:
+    indexes = info["RegistryConfig"].get("IndexConfigs") or {}
     kind = dict(info["DriverStatus"] or ()).get("driver-type")
     return Daemon(
         version=version,
@@ -276,6 +317,7 @@ def _described(info: dict[str, Any], version: str, architecture: str) -> Daemon:
         store=Store.CONTAINERD if kind == _SNAPSHOTTER else Store.CLASSIC,
         driver=str(info["Driver"]),
         mirrors=tuple(one.rstrip("/") for one in info["RegistryConfig"]["Mirrors"] or ()),
+        insecure=tuple(key for key, one in indexes.items() if one["Secure"] is False),
         proxy=str(info.get("HttpProxy") or ""),
         no_proxy=str(info.get("NoProxy") or ""),
         root=str(info["DockerRootDir"]),
@@ -294,14 +336,13 @@ def _addresses(answers: Mapping[str, _Answer]) -> tuple[str, ...]:
 
 
 def _disk(answers: Mapping[str, _Answer]) -> Disk:
-    write = answers.get("write")
     daemon = _daemon(answers)
     blocks = _free(answers, "space")
     return Disk(
         root=daemon.root if daemon else DATA_ROOT,
         free_bytes=None if blocks is None else blocks * 1024,
         free_inodes=_free(answers, "inodes"),
-        refusal=(_last_line(write.text) or "it failed") if write and write.status else "",
+        refusal=_trouble(answers, "write"),
     )
 
 
@@ -309,18 +350,29 @@ def _free(answers: Mapping[str, _Answer], key: str) -> int | None:
     """Return the fourth column of ``df``; a file system that counts no inodes says 0 of 0."""
     lines = _text(answers, key).splitlines()
     columns = lines[-1].split() if lines else []
-    numbers = [int(one) for one in columns[1:4] if one.isdecimal()]
+    numbers = [int(one) for one in columns[1:4] if _is_number(one)]
     return numbers[2] if len(numbers) == 3 and numbers[0] else None  # noqa: PLR2004 - all, used, free
 
 
 def _number(answers: Mapping[str, _Answer], key: str) -> float | None:
     text = _text(answers, key).strip()
-    return float(text) if text.isdecimal() else None
+    return float(text) if _is_number(text) else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def _text(answers: Mapping[str, _Answer], key: str) -> str:
     answer = answers.get(key)
     return answer.text if answer is not None and answer.status == 0 else ""
+
+
+def _trouble(answers: Mapping[str, _Answer], key: str) -> str:
+    answer = answers.get(key)
+    if answer is None or answer.status == 0:
+        return ""
+    return _last_line(answer.text) or "it failed"
 
 
 def _last_line(text: str) -> str:
