@@ -32,6 +32,7 @@ DAEMON = survey.Daemon(
     live_restore=False,
     running=0,
     swarm=False,
+    flagged=False,
 )
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vmreg.errors import VmregError
+from vmreg.vms.addresses import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 HUB = "docker.io"
 BEGIN = "# vmreg: begin, the cache on this machine's host"
@@ -41,7 +42,7 @@ def parse(text: str, path: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise VmregError(
             brief=f"{path} in the VM is not valid TOML",
             details=str(error),
@@ -66,9 +67,9 @@ def with_host(text: str, path: str, *, mirror: str, ours: Collection[str]) -> st
     :param ours: names of hosts; other addresses on them are this mirror's former ones.
     :raises VmregError: it is not valid, or of a form that cannot be added to.
     """
-    if hosts(text, path)[:1] == (mirror,):
+    if hosts(text, path)[:1] == (mirror,) and _is_asked(text, path, mirror):
         return text
-    bare = without_hosts(text, path, ours=ours)
+    bare = without_hosts(text, path, ours={*ours, host_of(mirror)})
     block = f'{BEGIN}\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n{END}\n'
     first = _HOST.search(bare)
     added = bare[: first.start()] + block + bare[first.start() :] if first else _end(bare, block)
@@ -84,15 +85,15 @@ def without_hosts(text: str, path: str, *, ours: Collection[str]) -> str:
     """
     parse(text, path)
     bare = _BLOCK.sub("", text)
-    former = [one for one in hosts(bare, path) if urlsplit(one).hostname in ours]
+    former = [one for one in hosts(bare, path) if host_of(one) in ours]
     if not former:
         return bare
-    import tomlkit  # noqa: PLC0415 - hardly ever needed
 
-    document: Any = tomlkit.parse(bare)
-    for one in former:
-        del document["host"][one]
-    return tomlkit.dumps(document)
+    def edit(document: Any) -> None:  # noqa: ANN401 - tomlkit has no type for a part of a document
+        for one in former:
+            del document["host"][one]
+
+    return _edited(bare, path, edit)
 
 
 def made_hosts(general: str) -> str:
@@ -124,6 +125,12 @@ def with_buildkit_mirror(
         changed = _with_listed(bare, path, address)
     else:
         changed, tables = bare, f'[registry."{HUB}"]\n  mirrors = ["{address}"]\n'
+    if (
+        address in registries
+        and plain
+        and _table(registries, address, path).get("http") is not True
+    ):
+        raise _rigid(path, f'[registry."{address}"] http = true')
     if address not in registries:
         # Also where it is the default: what stands in our block is known as ours later.
         tables += f'[registry."{address}"]\n  http = {str(plain).lower()}\n'
@@ -147,15 +154,15 @@ def without_buildkit_mirror(text: str, path: str, *, ours: Collection[str]) -> s
     former = [one for one in listed if one in added or one.rpartition(":")[0] in ours]
     if not former:
         return bare
-    import tomlkit  # noqa: PLC0415 - hardly ever needed
 
-    document: Any = tomlkit.parse(bare)
-    hub = document["registry"][HUB]
-    for one in former:
-        hub["mirrors"].remove(one)
-    if not hub["mirrors"]:
-        del hub["mirrors"]
-    return tomlkit.dumps(document)
+    def edit(document: Any) -> None:  # noqa: ANN401 - tomlkit has no type for a part of a document
+        hub = document["registry"][HUB]
+        for one in former:
+            hub["mirrors"].remove(one)
+        if not hub["mirrors"]:
+            del hub["mirrors"]
+
+    return _edited(bare, path, edit)
 
 
 def podman(others: Mapping[str, str], *, mirror: str) -> str:
@@ -170,8 +177,9 @@ def podman(others: Mapping[str, str], *, mirror: str) -> str:
 
     settings: dict[str, Any] = {"prefix": HUB, "location": HUB}
     for path, text in others.items():
-        for one in parse(text, path).get("registry", ()):
-            if isinstance(one, dict) and one.get("prefix", one.get("location")) == HUB:
+        for one in _tables(parse(text, path), "registry", path):
+            if one.get("prefix", one.get("location")) == HUB:
+                _tables(one, "mirror", path)
                 settings = {"prefix": HUB, **one}
     address = urlsplit(mirror)
     first = {"location": address.netloc, "insecure": address.scheme == "http"}
@@ -191,16 +199,35 @@ def _is_first(
 
 
 def _with_listed(text: str, path: str, address: str) -> str:
+    _listed(parse(text, path), path)
+
+    def edit(document: Any) -> None:  # noqa: ANN401 - tomlkit has no type for a part of a document
+        hub = document["registry"][HUB]
+        if "mirrors" in hub:
+            hub["mirrors"].insert(0, address)
+        else:
+            hub["mirrors"] = [address]
+
+    return _edited(text, path, edit)
+
+
+def _edited(text: str, path: str, edit: Callable[[Any], None]) -> str:
+    """Return a TOML file after an edit that keeps its form."""
     import tomlkit  # noqa: PLC0415 - hardly ever needed
 
-    _listed(parse(text, path), path)
-    document: Any = tomlkit.parse(text)
-    hub = document["registry"][HUB]
-    if "mirrors" in hub:
-        hub["mirrors"].insert(0, address)
-    else:
-        hub["mirrors"] = [address]
-    return tomlkit.dumps(document)
+    try:
+        document = tomlkit.parse(text)
+        edit(document)
+        return tomlkit.dumps(document)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _rigid(path, f"a simpler form ({error})") from error
+
+
+def _is_asked(text: str, path: str, mirror: str) -> bool:
+    """Return whether containerd asks a host of a ``hosts.toml`` for all that a pull needs."""
+    listed = _table(_table(parse(text, path), "host", path), mirror, path).get("capabilities")
+    # Without the key a host may do everything.
+    return listed is None or (isinstance(listed, list) and "pull" in listed and "resolve" in listed)
 
 
 def _listed(settings: Mapping[str, Any], path: str) -> list[str]:
@@ -210,6 +237,13 @@ def _listed(settings: Mapping[str, Any], path: str) -> list[str]:
     if not isinstance(mirrors, list) or not all(isinstance(one, str) for one in mirrors):
         raise _rigid(path, f'a list as mirrors of [registry."{HUB}"]')
     return mirrors
+
+
+def _tables(settings: Mapping[str, Any], key: str, path: str) -> list[Mapping[str, Any]]:
+    found = settings.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise _rigid(path, f"[[{key}]] as tables")
+    return found
 
 
 def _table(settings: Mapping[str, Any], key: str, path: str) -> Mapping[str, Any]:
@@ -227,7 +261,7 @@ def _end(text: str, block: str) -> str:
 def _unreadable(text: str) -> bool:
     try:
         tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return True
     return False
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from vmreg.vms.provider import Connection
 
 REFUSED = 3
+# Linux takes no argument of more than 128 KiB; what is added on the way is short.
+LIMIT_BYTES = 120_000
 
 # $1 is a program that judges a new file, or nothing; then a path and "=TEXT", or "-" for no file,
 # for each file. All are written before the first is renamed, which is the only atomic way.
@@ -38,7 +40,7 @@ all() {
 write() { [ "$2" = - ] || stage "$1" "$2"; }
 place() {
     if [ "$2" != - ]; then
-        mv -f "$1.vmreg-new" "$1"
+        mv -fT "$1.vmreg-new" "$1"
         return
     fi
     rm -f "$1"
@@ -62,6 +64,21 @@ class File:
     text: str | None
 
 
+def check_size(*files: File) -> None:
+    """Do nothing for files that :func:`replace` can write.
+
+    :raises VmregError: one of them is too large.
+    """
+    for one in files:
+        size = len((one.text or "").encode())
+        if size > LIMIT_BYTES:
+            raise VmregError(
+                brief=f"{one.path} in the VM is too large: {size} bytes",
+                details=f"at most {LIMIT_BYTES} bytes can be written",
+                resolution="Make it shorter; nothing was changed.",
+            )
+
+
 def replace(vm: Connection, *files: File, check: str = "") -> str:
     """Put files in the place of what is there; return what ``check`` said against it, or nothing.
 
@@ -78,5 +95,9 @@ def replace(vm: Connection, *files: File, check: str = "") -> str:
         return done.errors.strip() or done.output.strip() or "refused"
     if done.exit_code:
         paths = ", ".join(one.path for one in files)
-        raise VmregError(brief=f"cannot write {paths} in the VM", details=done.errors.strip())
+        raise VmregError(
+            brief=f"cannot write {paths} in the VM",
+            details=done.errors.strip(),
+            resolution="Make room there, or make them writable, and run the command again.",
+        )
     return ""

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from vmreg import waiting
 from vmreg.errors import UsageError, VmregError
+from vmreg.vms.addresses import host_of
 from vmreg.vms.files import File, replace
 from vmreg.vms.provider import DAEMON_JSON
 
@@ -80,8 +81,8 @@ def with_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object
     {'debug': True, 'registry-mirrors': ['http://h:2', 'http://other']}
     """
     first = checked(mirror)
-    host = urlsplit(first).hostname
-    others = [one for one in mirrors(settings) if urlsplit(one).hostname != host]
+    host = host_of(first)
+    others = [one for one in _addresses(settings, MIRRORS) if host_of(one) != host]
     return {**settings, MIRRORS: [first, *others]}
 
 
@@ -90,13 +91,21 @@ def checked(mirror: str) -> str:
 
     :raises UsageError: it is not an http or https address.
     """
-    address = urlsplit(mirror)
-    if address.scheme not in {"http", "https"} or not address.hostname or address.path.strip("/"):
+    if not _is_mirror(mirror):
         raise UsageError(
             brief=f"{mirror} is not the address of a mirror",
             resolution="Give it as http://HOST:PORT without a path; dockerd allows none.",
         )
     return mirror.rstrip("/")
+
+
+def _is_mirror(mirror: str) -> bool:
+    try:
+        address = urlsplit(mirror)
+        valid = bool(address.hostname) and address.port != 0
+    except ValueError:
+        return False
+    return valid and address.scheme in {"http", "https"} and not address.path.strip("/")
 
 
 def without_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object]:
@@ -114,7 +123,10 @@ def without_hosts(settings: Mapping[str, object], hosts: Collection[str]) -> dic
     >>> without_hosts({"registry-mirrors": ["http://h:1", "http://i:1"]}, {"h"})
     {'registry-mirrors': ['http://i:1']}
     """
-    others = [one for one in mirrors(settings) if urlsplit(one).hostname not in hosts]
+    listed = _addresses(settings, MIRRORS)
+    others = [one for one in listed if host_of(one) not in hosts]
+    if len(others) == len(listed):
+        return dict(settings)
     rest = {key: value for key, value in settings.items() if key != MIRRORS}
     return {**rest, MIRRORS: others} if others else rest
 
@@ -141,9 +153,7 @@ def without_plain(settings: Mapping[str, object], hosts: Collection[str]) -> dic
     {'insecure-registries': ['h:1']}
     """
     listed = _addresses(settings, INSECURE)
-    others = [
-        one for one in listed if "://" not in one or (urlsplit(one).hostname or "") not in hosts
-    ]
+    others = [one for one in listed if "://" not in one or host_of(one) not in hosts]
     if len(others) == len(listed):
         return dict(settings)
     rest = {key: value for key, value in settings.items() if key != INSECURE}
@@ -151,11 +161,17 @@ def without_plain(settings: Mapping[str, object], hosts: Collection[str]) -> dic
 
 
 def mirrors(settings: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the mirrors that the settings list, in order of preference.
+    """Return the mirrors that dockerd takes from the settings, in order of preference.
 
     :raises VmregError: the key is there and is not a list of strings.
+
+    >>> mirrors({"registry-mirrors": ["http://h:1", "http://h:1/", "http://i"]})
+    ('http://h:1', 'http://i')
     """
-    return _addresses(settings, MIRRORS)
+    each: dict[str, str] = {}
+    for one in _addresses(settings, MIRRORS):
+        each.setdefault(one.rstrip("/"), one)
+    return tuple(each.values())
 
 
 def _addresses(settings: Mapping[str, object], key: str) -> tuple[str, ...]:
@@ -169,28 +185,36 @@ def _addresses(settings: Mapping[str, object], key: str) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def parse_settings(text: str) -> dict[str, object]:
+def parse_settings(text: str, path: str = DAEMON_JSON) -> dict[str, object]:
     """Return the keys of a ``daemon.json``; an empty file has none, as for dockerd itself.
 
+    :param path: names the file in the error.
     :raises VmregError: it is not a JSON object; the details say where.
     """
     if not text.strip():
         return {}
     try:
-        parsed = json.loads(text)
-    except json.JSONDecodeError as error:
+        parsed = json.loads(text, parse_constant=_refuse)
+        if isinstance(parsed, dict):
+            text_of(parsed)  # a number that is too large, say, could not be written back
+    except (ValueError, RecursionError) as error:
         raise VmregError(
-            brief=f"{DAEMON_JSON} in the VM is not valid JSON",
+            brief=f"{path} in the VM is not valid JSON",
             details=str(error),
             resolution="Correct or remove it; nothing was changed.",
         ) from error
     if not isinstance(parsed, dict):
         raise VmregError(
-            brief=f"{DAEMON_JSON} in the VM is not a JSON object",
+            brief=f"{path} in the VM is not a JSON object",
             details=text.strip()[:200],
             resolution="Correct or remove it; nothing was changed.",
         )
     return parsed
+
+
+def _refuse(constant: str) -> object:
+    message = f"{constant} is not a number"
+    raise ValueError(message)
 
 
 def wait_for_dockerd(vm: Connection, *, timeout_s: float) -> None:
@@ -214,7 +238,11 @@ def active_mirrors(vm: Connection) -> tuple[str, ...]:
     """
     done = vm.exec(["docker", "info", "--format", "{{json .RegistryConfig.Mirrors}}"])
     if done.exit_code:
-        raise VmregError(brief="the VM's dockerd does not answer", details=done.errors.strip())
+        raise VmregError(
+            brief="the VM's dockerd does not answer",
+            details=done.errors.strip(),
+            resolution="Look at its log; starting the VM again starts it again.",
+        )
     return tuple(one.rstrip("/") for one in json.loads(done.output) or [])
 
 
@@ -295,7 +323,11 @@ def reload(vm: Connection) -> None:
     """
     done = vm.exec(["sh", "-c", f'kill -HUP "$(cat {PID_FILE})"'])
     if done.exit_code:
-        raise VmregError(brief="the VM's dockerd is not running", details=vm.daemon_log())
+        raise VmregError(
+            brief="the VM's dockerd is not running",
+            details=vm.daemon_log(),
+            resolution="Look at its log; starting the VM again starts it again.",
+        )
 
 
 def text_of(settings: Mapping[str, object]) -> str:
@@ -304,7 +336,7 @@ def text_of(settings: Mapping[str, object]) -> str:
     >>> text_of({})
     '{}\n'
     """
-    return json.dumps(settings, indent=2) + "\n"
+    return json.dumps(settings, indent=2, allow_nan=False) + "\n"
 
 
 def _reload(vm: Connection, wanted: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from vmreg.vms import clients, restarting, survey
 from vmreg.vms import provision as dockerd
-from vmreg.vms.files import File, replace
+from vmreg.vms.files import File, check_size, replace
 from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
 from vmreg.vms.proxies import goes_around
 
@@ -97,6 +97,9 @@ def provision(
     wanted = Wanted(mirror=mirror, ours=frozenset(known))
     change = daemon_change(found, wanted)
     files = tuple(file_changes(found, wanted))
+    if change:
+        check_size(change.old, File(path=change.old.path, text=dockerd.text_of(change.settings)))
+    check_size(*(found.file(one.file.path) for one in files), *(one.file for one in files))
     said = _apply(vm, found.daemon, change, wanted) if change and found.daemon else ()
     if files:
         replace(vm, *(one.file for one in files))
@@ -112,7 +115,11 @@ def daemon_change(found: Found, wanted: Wanted) -> DaemonChange | None:
     if daemon is None:
         return None
     old = found.file(DAEMON_JSON)
-    before = dockerd.parse_settings(old.text or "")
+    given = dockerd.parse_settings(old.text or "")
+    marker = found.file(survey.MARKER).text
+    before = restarting.undone(given, marker)
+    if before != given:
+        old = File(path=old.path, text=dockerd.text_of(before))
     https_alone = daemon.major < dockerd.PLAIN_BUILDKIT
     after = dockerd.without_hosts(before, wanted.ours - {wanted.host})
     after = dockerd.without_plain(after, wanted.ours) if https_alone else after
@@ -121,12 +128,14 @@ def daemon_change(found: Found, wanted: Wanted) -> DaemonChange | None:
         after = dockerd.with_plain(after, wanted.mirror) if https_alone else after
     stale = daemon.mirrors != tuple(one.rstrip("/") for one in dockerd.mirrors(after))
     why = ""
-    if daemon.major < dockerd.LIVE_BUILDKIT and (stale or after != before):
+    if daemon.major < dockerd.LIVE_BUILDKIT and (stale or after != given):
         why = f"BuildKit in Docker {daemon.major} reads its mirrors only when that starts"
     if _is_proxied(daemon, wanted):
         after = _without_proxy(after, daemon, wanted)
         why = "it reads its proxies only when it starts"
-    if after == before and not stale and not why:
+    if marker is not None and not why:
+        why = "an earlier restart was cut short"
+    if after == given and not stale and not why:
         return None
     return DaemonChange(old=old, settings=after, why_restart=why)
 
@@ -259,6 +268,7 @@ def _apply(vm: Connection, daemon: Daemon, change: DaemonChange, wanted: Wanted)
         return (said,)
     if daemon.swarm and daemon.running and not daemon.live_restore:
         dockerd.bring(vm, change.settings, old=change.old)
+        replace(vm, File(path=survey.MARKER, text=None))
         return (
             said,
             f"dockerd still needs a restart, and a swarm forbids it: {change.why_restart}",

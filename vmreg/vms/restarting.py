@@ -8,6 +8,7 @@ from vmreg import waiting
 from vmreg.errors import VmregError
 from vmreg.vms import provision
 from vmreg.vms.files import File, replace
+from vmreg.vms.survey import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,8 @@ TIMEOUT_S = 60
 # Before this release dockerd cannot say what it would refuse.
 VALIDATES = 23
 # A mirror that no VM has: it is active only when the file that names it was taken.
-PROOF = "http://proof.vmreg.invalid"
+PROOF_HOST = "proof.vmreg.invalid"
+PROOF = f"http://{PROOF_HOST}"
 
 # Whoever watches over dockerd starts it again: its own init, or what started the VM.
 _RESTART = f"""
@@ -34,37 +36,78 @@ do sleep 0.1; done
 """
 
 
+def undone(settings: Mapping[str, object], marker: str | None) -> dict[str, object]:
+    """Return the settings without what a restart that was cut short has left in them.
+
+    :param marker: the text of :data:`vmreg.vms.survey.MARKER`, ``None`` when it is not there.
+    :raises VmregError: the marker, or the list of mirrors, is not valid.
+
+    >>> undone({"registry-mirrors": ["http://proof.vmreg.invalid"], "live-restore": True}, "{}")
+    {}
+    """
+    clean = provision.without_hosts(settings, {PROOF_HOST})
+    if marker is None:
+        return clean
+    clean.pop(LIVE_RESTORE, None)
+    before = provision.parse_settings(marker, MARKER)
+    return {**clean, **{key: before[key] for key in (LIVE_RESTORE,) if key in before}}
+
+
+def lent_by(settings: Mapping[str, object], daemon: Daemon) -> dict[str, object]:
+    """Return the keys that dockerd needs for a restart to leave its containers alone.
+
+    What the running dockerd does says nothing of the next one, which starts from its file; only an
+    argument, which the file must not repeat, is there again.
+    """
+    stays = daemon.live_restore and (daemon.flagged or settings.get(LIVE_RESTORE) is True)
+    return {LIVE_RESTORE: True} if daemon.running and not stays else {}
+
+
 def restart(vm: Connection, settings: Mapping[str, object], *, old: File, daemon: Daemon) -> None:
     """Let dockerd start with new settings; its containers keep running meanwhile.
 
-    Where its settings would stop them with it, they are changed for the time of the restart.
+    Where its settings would stop them with it, they are changed for the time of the restart. A
+    marker beside the file says so: when all of it is cut short, the next provision finds it.
 
     :param settings: the whole of the new ``daemon.json``.
     :param old: what is there now.
     :raises VmregError: dockerd refused: then the old file is back and dockerd runs as before.
     """
     before = provision.parse_settings(old.text or "")
-    if daemon.major < VALIDATES:
-        # A dockerd that refuses its file at its start is gone; one that refuses a reload is not.
-        listed = [*provision.mirrors(settings), PROOF]
-        provision.bring(vm, {**settings, provision.MIRRORS: listed}, old=old)
-    lent = {LIVE_RESTORE: True} if daemon.running and not daemon.live_restore else {}
-    if lent:
-        _set_live_restore(vm, before, old.path, on=True)
+    lent = lent_by(settings, daemon)
     final = old
     try:
-        provision.write_settings(vm, {**settings, **lent}, path=old.path)
-        _restart(vm)
+        replace(vm, File(path=MARKER, text=provision.text_of(before)))
+        if daemon.major < VALIDATES:
+            # One that refuses its file at its start is gone; one that refuses a reload is not.
+            listed = [*provision.mirrors(settings), PROOF]
+            provision.bring(vm, {**settings, provision.MIRRORS: listed}, old=old)
+        if lent:
+            _set_live_restore(vm, before, old.path, on=True)
+        _start_with(vm, {**settings, **lent}, otherwise={**before, **lent}, path=old.path)
         final = File(path=old.path, text=provision.text_of(settings))
+    finally:
+        now = provision.parse_settings(final.text or "")
+        if lent:
+            _set_live_restore(vm, now, old.path, on=now.get(LIVE_RESTORE) is True)
+        replace(vm, final, File(path=MARKER, text=None))
+
+
+def _start_with(
+    vm: Connection,
+    settings: Mapping[str, object],
+    *,
+    otherwise: Mapping[str, object],
+    path: str,
+) -> None:
+    """Restart dockerd with new settings, and with the other ones when it does not come back."""
+    provision.write_settings(vm, settings, path=path)
+    try:
+        _restart(vm)
     except BaseException:
-        replace(vm, File(path=old.path, text=provision.text_of({**before, **lent})))
+        replace(vm, File(path=path, text=provision.text_of(otherwise)))
         _restart(vm)
         raise
-    finally:
-        if lent:
-            now = provision.parse_settings(final.text or "")
-            _set_live_restore(vm, now, old.path, on=False)
-        replace(vm, final)
 
 
 def _restart(vm: Connection) -> None:
@@ -84,12 +127,18 @@ def _set_live_restore(
 
     A reload leaves alone what is not in the file, so that turning off must be said too.
     """
-    provision.write_settings(vm, {**settings, LIVE_RESTORE: on}, path=path)
+    replace(vm, File(path=path, text=provision.text_of({**settings, LIVE_RESTORE: on})))
     provision.reload(vm)
     argv = ["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]
-    waiting.until(
-        lambda: True if vm.exec(argv).output.strip() == str(on).lower() else None,
-        what=f"turning {LIVE_RESTORE} {'on' if on else 'off'} in the VM's dockerd",
-        timeout_s=provision.RELOAD_TIMEOUT_S,
-        evidence=lambda: provision.complaints(vm),
-    )
+    try:
+        waiting.until(
+            lambda: True if vm.exec(argv).output.strip() == str(on).lower() else None,
+            what=f"turning {LIVE_RESTORE} {'on' if on else 'off'} in the VM's dockerd",
+            timeout_s=provision.RELOAD_TIMEOUT_S,
+        )
+    except VmregError as error:
+        raise VmregError(
+            brief=str(error),
+            details=provision.complaints(vm),
+            resolution=f"Correct {path} in the VM and run the command again.",
+        ) from error

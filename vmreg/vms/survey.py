@@ -20,13 +20,25 @@ DOCKER_HOSTS = "/etc/docker/certs.d/docker.io/hosts.toml"
 DEFAULT_HOSTS = "/etc/docker/certs.d/_default/hosts.toml"
 CONTAINERD_HOSTS = "/etc/containerd/certs.d/docker.io/hosts.toml"
 HUB_FOLDER = "certs.d/docker.io"
+# The daemon.json that a restart of dockerd started from; there only while one is under way.
+MARKER = f"{DAEMON_JSON}.vmreg-old"
 BUILDKITD = "/etc/buildkit/buildkitd.toml"
 BUILDX = ".docker/buildx/buildkitd.default.toml"
 PODMAN_FOLDER = "/etc/containers/registries.conf.d"
 PODMAN_MAIN = "/etc/containers/registries.conf"
 # The last one read is the one that counts.
 PODMAN_OURS = f"{PODMAN_FOLDER}/zz-vmreg.conf"
-_FILES = (DAEMON_JSON, DOCKER_HOSTS, DEFAULT_HOSTS, CONTAINERD_HOSTS, BUILDKITD, PODMAN_MAIN)
+_FILES = (
+    DAEMON_JSON,
+    MARKER,
+    DOCKER_HOSTS,
+    DEFAULT_HOSTS,
+    CONTAINERD_HOSTS,
+    BUILDKITD,
+    PODMAN_MAIN,
+)
+# What the look says of dockerd in the same words.
+_NO_TOOLS = {"dockerd", "dead", "live-restore"}
 
 # $1 is the mirror's host, the rest are files to read. One line each, tabs in between; dockerd's
 # own word comes last and takes longest.
@@ -38,6 +50,7 @@ printf 'root\\t%%s\\n' "$root"
 read_() {
     [ -e "$1" ] || [ -L "$1" ] || return
     [ -e "$1" ] && found=file || found=link
+    [ ! -e "$1" ] || [ -f "$1" ] || { printf 'odd\\t%%s\\n' "$1"; return; }
     printf '%%s\\t%%s\\t%%s\\t' "$found" "$1" "$(readlink -m "$1")"
     [ -e "$1" ] && base64 -w0 "$1"
     echo
@@ -51,9 +64,26 @@ for folder in "$root/.docker" /usr/local/lib/docker /usr/local/libexec/docker \\
 done
 [ -d /etc/docker/certs.d/docker.io ] && has certs.d/docker.io
 [ -z "$host" ] || printf 'address\\t%%s\\n' "$(getent ahostsv4 "$host" | sed 's/ .*//;q')"
-[ -S /var/run/docker.sock ] || [ -e /var/run/docker.pid ] || exit 0
+# A dockerd that dies of its own file has neither a socket nor a process, but it should have.
+boot=$(tr '\\0' ' ' < /proc/1/cmdline)
+[ -S /var/run/docker.sock ] || [ -e /var/run/docker.pid ] ||
+    [ "${boot%%vmreg-boot }" != "$boot" ] || exit 0
 has dockerd
-info=$(timeout 20 docker info --format '{{json .}}' 2> /dev/null) && printf 'info\\t%%s\\n' "$info"
+# One that is being restarted takes a moment.
+tries=1
+[ ! -e %s ] || tries=20
+while :; do
+    info=$(timeout 20 docker info --format '{{json .}}' 2> /dev/null)
+    # Without a server the client of 20.10 tells of itself, and calls that a success.
+    case $info in *'"ServerVersion":"'[!\\"]*) break ;; esac
+    info=
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || break
+    sleep 0.5
+done
+pid=$(cat /var/run/docker.pid 2> /dev/null) && [ -d "/proc/$pid" ] || has dead
+tr '\\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q -e --live-restore && has live-restore
+[ -z "$info" ] || printf 'info\\t%%s\\n' "$info"
 exit 0
 """
 
@@ -68,6 +98,7 @@ class Daemon:
     :param proxies: what it asks for http and for https addresses, empty for none.
     :param no_proxy: what it asks directly all the same.
     :param running: how many containers it runs, paused ones too.
+    :param flagged: whether ``live-restore`` is one of its arguments.
     """
 
     version: str
@@ -78,6 +109,7 @@ class Daemon:
     live_restore: bool
     running: int
     swarm: bool
+    flagged: bool
 
     @property
     def major(self) -> int:
@@ -120,21 +152,36 @@ def look(vm: Connection, *, host: str = HOST_NAME) -> Found:
     :param host: the mirror's host name, empty for no mirror.
     :raises VmregError: dockerd should run and does not answer, or a file is not text.
     """
-    done = vm.exec(["sh", "-c", _LOOK % (BUILDX, PODMAN_FOLDER), "sh", host, *_FILES])
+    done = vm.exec(["sh", "-c", _LOOK % (BUILDX, PODMAN_FOLDER, MARKER), "sh", host, *_FILES])
     if done.exit_code:
-        raise VmregError(brief="cannot look into the VM", details=done.errors.strip())
+        raise VmregError(
+            brief="cannot look into the VM",
+            details=done.errors.strip(),
+            resolution="It needs a shell and the core utilities of a Linux system.",
+        )
     rows = [line.split("\t") for line in done.output.splitlines()]
     tools = {row[1] for row in rows if row[0] == "has"}
     info = next((row[1] for row in rows if row[0] == "info"), "")
     if "dockerd" in tools and not info:
-        raise VmregError(brief="the VM's dockerd does not answer", details=vm.daemon_log())
+        raise VmregError(
+            brief=f"the VM's dockerd does not {'run' if 'dead' in tools else 'answer'}",
+            details=vm.daemon_log(),
+            resolution=f"Correct what its last lines name, {DAEMON_JSON} for instance, or start the"
+            " VM again; nothing was changed.",
+        )
+    odd = next((row[1] for row in rows if row[0] == "odd"), "")
+    if odd:
+        raise VmregError(
+            brief=f"{odd} in the VM is not a file",
+            resolution="Move it out of the way; nothing was changed.",
+        )
     files = {row[1]: _file(row) for row in rows if row[0] in {"file", "link"}}
     return Found(
         files=files,
-        tools=frozenset(tools - {"dockerd"}),
+        tools=frozenset(tools - _NO_TOOLS),
         root=next(row[1] for row in rows if row[0] == "root"),
         address=next((row[1] for row in rows if row[0] == "address"), ""),
-        daemon=_daemon(json.loads(info)) if info else None,
+        daemon=_daemon(json.loads(info), flagged="live-restore" in tools) if info else None,
     )
 
 
@@ -151,7 +198,7 @@ def _file(row: list[str]) -> File:
     return File(path=place, text=text if kind == "file" else None)
 
 
-def _daemon(info: Mapping[str, Any]) -> Daemon:
+def _daemon(info: Mapping[str, Any], *, flagged: bool) -> Daemon:
     mirrors = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     status = info.get("DriverStatus") or []
     return Daemon(
@@ -166,4 +213,5 @@ def _daemon(info: Mapping[str, Any]) -> Daemon:
         live_restore=bool(info.get("LiveRestoreEnabled")),
         running=int(info.get("ContainersRunning", 0)) + int(info.get("ContainersPaused", 0)),
         swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
+        flagged=flagged,
     )
