@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmreg.errors import VmregError
-from vmreg.vms import provision, reconcile
+from vmreg.vms import provision, reconcile, survey
 from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
 from vmreg.vms.pulling import pull, repo_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from vmreg.vms.docker import DockerProvider
@@ -44,6 +44,10 @@ def vm(provider: DockerProvider, registry: str, certificate: Path) -> Iterator[V
         yield VmConnection(provider=provider, name=NAME)
     finally:
         provider.destroy(NAME)
+
+
+def bring(vm: VmConnection, mirror: str | None) -> tuple[str, ...]:
+    return reconcile.provision(vm, mirror, known=("hub.test",))
 
 
 def settings(vm: VmConnection) -> object:
@@ -100,52 +104,55 @@ def test_a_mirror_is_set_and_removed_on_a_running_dockerd(
     provider: DockerProvider, vm: VmConnection
 ) -> None:
     publish(vm)
-    original, pid = settings(vm), daemon_pid(vm)
+    original = settings(vm)
 
-    assert provision.set_mirror(vm, MIRROR) is True
-    assert provision.set_mirror(vm, MIRROR) is False
+    assert bring(vm, MIRROR)[0] == f"dockerd pulls through {MIRROR}"
+    assert bring(vm, MIRROR) == ()
     assert provision.active_mirrors(vm) == (MIRROR,)
     assert isinstance(original, dict)
     assert settings(vm) == {**original, "registry-mirrors": [MIRROR]}
     assert pull(provider, vm.name, "tiny:1").digest
 
-    assert provision.remove_mirror(vm, MIRROR) is True
-    assert provision.remove_mirror(vm, MIRROR) is False
+    assert bring(vm, None)[0] == "dockerd does without the cache"
+    assert bring(vm, None) == ()
     assert provision.active_mirrors(vm) == ()
     assert settings(vm) == original
-    assert daemon_pid(vm) == pid
     assert folder(vm) == ["daemon.json", "key.json"]
 
 
-def test_a_mirror_of_the_users_stays_behind_ours(vm: VmConnection) -> None:
-    provision.set_mirror(vm, "http://mirror.example:1")
+def test_mirrors_of_the_users_stay_behind_ours_also_one_that_is_there_twice(
+    vm: VmConnection,
+) -> None:
+    users = {"registry-mirrors": ["http://mirror.example:1", "http://mirror.example:1"]}
+    vm.put_file(DAEMON_JSON, json.dumps(users).encode())
+    vm.exec(["sh", "-c", "kill -HUP $(cat /run/docker.pid); sleep 1"])
 
-    provision.set_mirror(vm, MIRROR)
+    assert bring(vm, None) == ()
+    bring(vm, MIRROR)
     assert provision.active_mirrors(vm) == (MIRROR, "http://mirror.example:1")
+    assert bring(vm, MIRROR) == ()
 
-    provision.remove_mirror(vm, MIRROR)
+    bring(vm, None)
     assert provision.active_mirrors(vm) == ("http://mirror.example:1",)
+    assert settings(vm) == users
 
 
 def test_a_file_that_is_right_but_not_loaded_is_loaded(vm: VmConnection) -> None:
     vm.put_file(DAEMON_JSON, json.dumps({"registry-mirrors": [MIRROR]}).encode())
 
-    assert provision.set_mirror(vm, MIRROR) is True
+    assert bring(vm, MIRROR) != ()
     assert provision.active_mirrors(vm) == (MIRROR,)
 
 
 def test_without_a_file_one_is_made(vm: VmConnection) -> None:
     vm.exec(["rm", DAEMON_JSON])
 
-    provision.set_mirror(vm, MIRROR)
+    bring(vm, MIRROR)
 
     assert settings(vm) == {"registry-mirrors": [MIRROR]}
 
 
-@pytest.mark.parametrize("bring", [provision.set_mirror, reconcile.provision])
-def test_when_dockerd_refuses_the_old_file_is_back_and_dockerd_alive(
-    vm: VmConnection, bring: Callable[[VmConnection, str], object]
-) -> None:
+def test_when_dockerd_refuses_the_old_file_is_back_and_dockerd_alive(vm: VmConnection) -> None:
     # A running dockerd has not read this yet, and will not take it.
     refused = b'{"no-such-key": 1}\n'
     vm.put_file(DAEMON_JSON, refused, mode=0o600)
@@ -167,7 +174,7 @@ def test_a_file_that_is_not_json_is_left_as_it_is(vm: VmConnection) -> None:
     vm.put_file(DAEMON_JSON, broken)
 
     with pytest.raises(VmregError, match="is not valid JSON"):
-        provision.set_mirror(vm, MIRROR)
+        bring(vm, MIRROR)
 
     assert vm.exec(["cat", DAEMON_JSON]).output.encode() == broken
 
@@ -176,7 +183,7 @@ def test_a_file_behind_a_link_is_changed_where_it_lies(vm: VmConnection) -> None
     link = f"mv {DAEMON_JSON} /srv/ && ln -s /srv/daemon.json {DAEMON_JSON}"
     assert vm.exec(["sh", "-c", link]).exit_code == 0
 
-    provision.set_mirror(vm, MIRROR)
+    bring(vm, MIRROR)
 
     assert vm.exec(["readlink", DAEMON_JSON]).output == "/srv/daemon.json\n"
     assert MIRROR in vm.exec(["cat", "/srv/daemon.json"]).output
@@ -187,6 +194,41 @@ def test_a_dockerd_that_is_down_is_reported_and_nothing_written(vm: VmConnection
     vm.exec(["sh", "-c", "rm /run/docker.pid"])
 
     with pytest.raises(VmregError, match="dockerd is not running"):
-        provision.set_mirror(vm, MIRROR)
+        bring(vm, MIRROR)
 
     assert settings(vm) == original
+
+
+def test_a_dockerd_that_died_of_its_file_is_no_vm_without_docker(vm: VmConnection) -> None:
+    broken = "echo '{\"no-such-key\": 1}' > /etc/docker/daemon.json; kill $(cat /run/docker.pid)"
+    vm.exec(["sh", "-c", f"{broken}; until [ ! -S /run/docker.sock ]; do sleep 0.1; done; sleep 2"])
+
+    with pytest.raises(VmregError, match="dockerd does not run") as caught:
+        bring(vm, MIRROR)
+
+    assert "no-such-key" in caught.value.details
+    assert DAEMON_JSON in caught.value.resolution
+
+
+@pytest.mark.parametrize("path", [DAEMON_JSON, survey.CONTAINERD_HOSTS])
+def test_a_folder_in_the_place_of_a_file_is_named_and_left_alone(
+    vm: VmConnection, path: str
+) -> None:
+    vm.exec(["sh", "-c", f"rm -f {path}; mkdir -p {path}"])
+
+    with pytest.raises(VmregError, match=f"{path} in the VM is not a file"):
+        bring(vm, MIRROR)
+
+    assert vm.exec(["ls", "-A", path]).output == ""
+    assert provision.active_mirrors(vm) == ()
+
+
+def test_a_file_that_is_too_large_is_named_and_left_alone(vm: VmConnection) -> None:
+    large = json.dumps({"labels": [f"number={one}" for one in range(10_000)]}).encode()
+    vm.put_file(DAEMON_JSON, large)
+
+    with pytest.raises(VmregError, match=f"{DAEMON_JSON} in the VM is too large"):
+        bring(vm, MIRROR)
+
+    assert vm.exec(["cat", DAEMON_JSON]).output.encode() == large
+    assert folder(vm) == ["daemon.json", "key.json"]
