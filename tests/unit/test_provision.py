@@ -29,7 +29,7 @@ def test_taking_a_mirror_out_again_gives_back_what_was_there(
 
     assert after[provision.MIRRORS] == [OURS, *others]
     assert {key: after[key] for key in keys} == keys
-    assert provision.without_mirror(after, OURS) == before
+    assert provision.without_hosts(after, {"host.docker.internal"}) == before
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
@@ -47,8 +47,9 @@ def test_a_changed_port_leaves_no_dead_mirror_behind() -> None:
 
 @pytest.mark.parametrize(
     "mirror",
-    ["host.docker.internal:5000", "ftp://host:1", "http://", "http://host:5000/v2/", ""],
-)
+    ["host.docker.internal:5000", "ftp://host:1", "http://", "http://host:5000/v2/", "",
+     "http://[::1", "http://host:99999", "http://host:port"],
+)  # fmt: skip
 def test_what_dockerd_would_refuse_is_refused_before_it_is_written(mirror: str) -> None:
     with pytest.raises(UsageError) as caught:
         provision.with_mirror({}, mirror)
@@ -72,6 +73,10 @@ def test_an_empty_file_is_one_without_keys() -> None:
     [
         ('{"debug": tru}', "not valid JSON", "line 1 column 11"),
         ("[1]", "not a JSON object", "[1]"),
+        ("[" * 100_000, "not valid JSON", "recursion"),
+        ('{"a": %s}' % ("1" * 5000), "not valid JSON", "4300 digits"),
+        ('{"a": 1e400}', "not valid JSON", "Out of range"),
+        ('{"a": NaN}', "not valid JSON", "NaN is not a number"),
     ],
 )
 def test_a_broken_file_is_named_with_the_place(text: str, brief: str, details: str) -> None:
@@ -101,3 +106,17 @@ def test_given_keys_win_over_the_ones_that_are_set_here() -> None:
 
 def test_a_new_vm_without_a_mirror_has_no_mirror_key() -> None:
     assert provision.MIRRORS not in provision.initial_settings()
+
+
+def test_mirrors_that_dockerd_takes_for_one_are_one() -> None:
+    listed = [OURS, "http://a.example/", f"{OURS}/", "http://a.example"]
+
+    assert provision.mirrors({provision.MIRRORS: listed}) == (OURS, "http://a.example/")
+
+
+def test_an_address_that_is_none_is_kept_for_dockerd_to_judge() -> None:
+    settings = {provision.MIRRORS: ["http://[::1"], provision.INSECURE: ["http://[::1"]}
+
+    assert provision.without_hosts(settings, {"host"}) == settings
+    assert provision.without_plain(settings, {"host"}) == settings
+    assert provision.with_mirror(settings, OURS)[provision.MIRRORS] == [OURS, "http://[::1"]

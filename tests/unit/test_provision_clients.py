@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from vmreg.errors import VmregError
 from vmreg.vms import clients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OURS = frozenset({"host.docker.internal"})
 MIRROR = "http://host.docker.internal:5000"
@@ -107,6 +111,31 @@ def test_a_host_that_a_person_wrote_first_is_left_alone() -> None:
     assert with_host(written) == written
 
 
+@pytest.mark.parametrize("can", ['["pull"]', '["resolve", "push"]', "[]", '"pull"'])
+def test_a_host_that_may_not_do_all_of_a_pull_is_replaced(can: str) -> None:
+    written = f'[host."{MIRROR}"]\n  capabilities = {can}\n[host."https://a.example"]\n'
+
+    after = with_host(written)
+    elsewhere = clients.with_host(written, "hosts.toml", mirror=MIRROR, ours=frozenset())
+
+    hosts = tomllib.loads(after)["host"]
+    assert hosts == tomllib.loads(elsewhere)["host"]
+    assert hosts == {MIRROR: {"capabilities": ["pull", "resolve"]}, "https://a.example": {}}
+    assert with_host(after) == after
+
+
+def test_a_host_that_may_do_more_than_a_pull_is_left_alone() -> None:
+    written = f'[host."{MIRROR}"]\n  capabilities = ["resolve", "push", "pull"]\n'
+
+    assert with_host(written) == written
+
+
+def test_a_host_with_an_address_that_is_none_is_left_alone() -> None:
+    written = '[host."http://[::1"]\n'
+
+    assert without_hosts(with_host(written)) == written
+
+
 @pytest.mark.parametrize(
     "rigid", ['host = { "http://a" = {} }\n', 'x = """\n[host."http://a"]\n"""\n[host.b]\n']
 )
@@ -166,6 +195,40 @@ def test_a_builders_mirror_under_our_name_is_ours_whoever_wrote_it() -> None:
 def test_a_builders_file_that_cannot_be_added_to_is_an_error(rigid: str) -> None:
     with pytest.raises(VmregError, match="nothing can be added to"):
         with_buildkit(rigid)
+
+
+def test_a_registry_that_speaks_https_cannot_be_a_plain_mirror() -> None:
+    written = f'[registry."{ADDRESS}"]\n  http = false\n'
+
+    with pytest.raises(VmregError, match="nothing can be added to") as caught:
+        with_buildkit(written)
+
+    assert caught.value.details == f'it needs: [registry."{ADDRESS}"] http = true'
+
+
+@pytest.mark.parametrize("value", ["[" * 3000, "1" * 5000])
+@pytest.mark.parametrize("change", [with_host, without_hosts, with_buildkit, without_buildkit])
+def test_a_value_beyond_all_bounds_is_named_like_any_other_that_is_broken(
+    change: Callable[[str], str], value: str
+) -> None:
+    with pytest.raises(VmregError, match=r"toml in the VM is not valid TOML"):
+        change(f"a = {value}\n")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "registry = 5\n",
+        'registry = ["a"]\n',
+        '[[registry]]\nprefix = "docker.io"\nmirror = ["a"]\n',
+        '[[registry]]\nprefix = "docker.io"\nmirror = "a"\n',
+    ],
+)
+def test_podmans_file_of_an_odd_shape_is_named(odd: str) -> None:
+    with pytest.raises(VmregError, match=r"^main in the VM has a form") as caught:
+        clients.podman({"main": odd}, mirror=MIRROR)
+
+    assert "tables" in caught.value.details
 
 
 def test_podman_keeps_what_other_files_say_of_the_hub() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from vmreg.engine import Finished
 from vmreg.errors import UsageError, VmregError
-from vmreg.vms import clients, provision, reconcile, survey
+from vmreg.vms import clients, provision, reconcile, restarting, survey
 from vmreg.vms.files import File
 from vmreg.vms.image import release
 from vmreg.vms.provider import DAEMON_JSON
@@ -144,6 +144,63 @@ def test_a_proxy_that_is_right_in_the_file_alone_still_needs_the_restart() -> No
 
 
 @pytest.mark.parametrize(
+    "before", [{"debug": True}, {"live-restore": True}, {provision.MIRRORS: ["http://a.example"]}]
+)
+@pytest.mark.parametrize("wanted", [WANTED, NONE])
+def test_what_a_restart_that_was_cut_short_left_is_undone(
+    before: dict[str, object], wanted: reconcile.Wanted
+) -> None:
+    listed = [MIRROR, *provision.mirrors(before), restarting.PROOF]
+    left = {**before, "live-restore": True, provision.MIRRORS: listed}
+    texts = {"DAEMON_JSON": json.dumps(left), "MARKER": json.dumps(before)}
+
+    change = reconcile.daemon_change(found(replace(DAEMON, mirrors=(MIRROR,)), **texts), wanted)
+
+    assert change is not None
+    mirrored = provision.with_mirror(before, MIRROR) if wanted.mirror else before
+    assert change.settings == mirrored
+    assert change.why_restart == "an earlier restart was cut short"
+    assert json.loads(change.old.text or "") == provision.with_mirror(before, MIRROR)
+
+
+def test_a_proof_without_a_marker_is_taken_out_too() -> None:
+    text = json.dumps({provision.MIRRORS: [restarting.PROOF, restarting.PROOF]})
+
+    change = reconcile.daemon_change(found(DAEMON_JSON=text), NONE)
+
+    assert change is not None
+    assert change.settings == {}
+    assert change.why_restart == ""
+
+
+def test_a_marker_that_is_not_valid_is_named() -> None:
+    with pytest.raises(VmregError, match=f"^{survey.MARKER} in the VM is not valid JSON"):
+        reconcile.daemon_change(found(MARKER="{"), WANTED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "lent"),
+    [
+        ({}, {"running": 1}, True),
+        ({}, {"running": 0}, False),
+        ({}, {"running": 1, "live_restore": True}, True),
+        ({"live-restore": False}, {"running": 1, "live_restore": True}, True),
+        ({"live-restore": True}, {"running": 1, "live_restore": True}, False),
+        ({"live-restore": True}, {"running": 1}, True),
+        ({}, {"running": 1, "live_restore": True, "flagged": True}, False),
+    ],
+)
+def test_a_restart_lends_dockerd_what_its_next_start_would_not_have(
+    settings: dict[str, object],
+    changes: dict[str, Any],
+    lent: bool,  # noqa: FBT001 - pytest gives it
+) -> None:
+    given = restarting.lent_by(settings, replace(DAEMON, **changes))
+
+    assert given == ({"live-restore": True} if lent else {})
+
+
+@pytest.mark.parametrize(
     ("daemon", "text"),
     [
         (replace(DAEMON, snapshotter=False), COMPANY),
@@ -257,6 +314,24 @@ def test_a_dockerd_that_should_run_and_does_not_answer_is_an_error() -> None:
         reconcile.provision(vm, MIRROR)
 
     assert caught.value.details == "the last 20 lines"
+    assert DAEMON_JSON in caught.value.resolution
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_changed() -> None:
+    large = f"debug = true\n{'# long' * 20_000}\n".encode()
+    vm = Told(rows("root\t/root", "has\tbuildkitd", row(survey.BUILDKITD, large)))
+
+    with pytest.raises(VmregError, match="in the VM is too large: 1200"):
+        reconcile.provision(vm, MIRROR)
+
+    assert len(vm.told) == 1
+
+
+def test_what_is_no_file_is_named() -> None:
+    vm = Told(rows("root\t/root", f"odd\t{DAEMON_JSON}"))
+
+    with pytest.raises(VmregError, match=f"^{DAEMON_JSON} in the VM is not a file"):
+        reconcile.provision(vm, MIRROR)
 
 
 def test_what_is_no_mirror_is_refused_before_the_vm_is_touched() -> None:
