@@ -38,7 +38,7 @@ def examine(
     """Return what is right and what is wrong with a VM, ending with a real pull in it.
 
     Nothing is changed, and nothing is raised for a VM, a cache or an engine that is ill. Takes a
-    second for a healthy VM, and a minute at most.
+    second for a healthy VM, and two minutes at most.
 
     :param now: this host's clock, seconds since the epoch.
     """

@@ -64,10 +64,13 @@ def skip(check: str, reason: str) -> Finding:
 def one_line(text: str) -> str:
     """Return a text on one line; of a long one the middle is left out: causes come last.
 
-    >>> one_line(" a  b ")
-    'a b'
+    What cannot be printed becomes a question mark: a VM must not write to a terminal as it likes.
+
+    >>> one_line(" a  b "), one_line(chr(27) + "[2J" + chr(0xD800))
+    ('a b', '?[2J?')
     """
-    joined = " ".join(text.split())
+    spaced = " ".join(text.split())
+    joined = "".join(one if one.isprintable() else "?" for one in spaced)
     if len(joined) <= _LONGEST:
         return joined
     return f"{joined[: _LONGEST // 2]} … {joined[-_LONGEST // 2 :]}"

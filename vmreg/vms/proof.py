@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 CHECK = "pull"
 PULL_TIMEOUT_S = 30
-LIST_TIMEOUT_S = 10
+IMAGES_TIMEOUT_S = 10
 LOG_TIMEOUT_S = 2
 _KINDS = ("manifests", "blobs")
 _OK, _TIMED_OUT = 200, 124
 
 # The VM itself removes the image, so that it does when nobody waits for it any more.
 _PULL = """
-timeout "$1" docker pull --quiet "$2"
+timeout "$1" docker pull --quiet "$3"
 ended=$?
-timeout "$1" docker image rm --force "$2" > /dev/null 2>&1
+timeout "$2" docker image rm --force "$3" > /dev/null 2>&1
 exit "$ended"
 """
 
@@ -70,7 +70,7 @@ def pull(state: Path, vm: Connection, *, name: str, architecture: str) -> Findin
     """Let a running VM pull an image that only the cache has, and return whether it came from it.
 
     Neither the cache nor the VM keeps the image, also when a signal ends the program meanwhile.
-    Takes half a second, and 30 s at most.
+    Takes half a second, and a minute at most.
 
     :param state: the folder of the cache that the VM should reach.
     :param architecture: the VM's, in Go's words.
@@ -160,12 +160,13 @@ def _owner(data: Path) -> tuple[int, int] | None:
 
 def _pull(vm: Connection, probe: FreshProbe) -> Finished:
     _remove_left_over(vm)
-    return vm.exec(["sh", "-c", _PULL, "sh", str(PULL_TIMEOUT_S), probe.reference])
+    limits = (str(PULL_TIMEOUT_S), str(IMAGES_TIMEOUT_S))
+    return vm.exec(["sh", "-c", _PULL, "sh", *limits, probe.reference])
 
 
 def _remove_left_over(vm: Connection) -> None:
     """Remove from the VM what a killed process left in it more than ten minutes ago."""
-    limit = ("timeout", str(LIST_TIMEOUT_S))
+    limit = ("timeout", str(IMAGES_TIMEOUT_S))
     done = vm.exec([*limit, "docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])
     old = left_over(done.output)
     if old:
