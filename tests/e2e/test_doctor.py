@@ -21,10 +21,11 @@ import vmreg
 from vmreg import waiting
 from vmreg.config import load
 from vmreg.stack import Stack
-from vmreg.vms import cache, provision
+from vmreg.vms import cache
 from vmreg.vms.doctor import Report, examine
 from vmreg.vms.image import ensure_vm_image, release
 from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
+from vmreg.vms.reconcile import provision as bring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,19 +185,19 @@ def test_its_image_store_is_told(classic: Patient, modern: Patient) -> None:
 
 
 def test_a_mirror_that_is_missing(patient: Patient) -> None:
-    provision.remove_mirror(patient.vm, patient.mirror)
+    bring(patient.vm, None)
     try:
         assert patient.fails() == {"mirror-first": f"vm provision {patient.name}"}
     finally:
-        provision.set_mirror(patient.vm, patient.mirror)
+        bring(patient.vm, patient.mirror)
 
 
 def test_a_mirror_at_another_port(patient: Patient) -> None:
-    provision.set_mirror(patient.vm, cache.mirror(patient.port + 1))
+    bring(patient.vm, cache.mirror(patient.port + 1))
     try:
         assert patient.fails() == {"mirror-port": f"vm provision {patient.name}"}
     finally:
-        provision.set_mirror(patient.vm, patient.mirror)
+        bring(patient.vm, patient.mirror)
 
 
 @pytest.mark.parametrize("content", ["{}", "{"])

@@ -38,13 +38,6 @@ _WAIT = """
 until [ -S /var/run/docker.sock ] && docker version > /dev/null 2>&1; do sleep 0.1; done
 """
 
-# Prints where the file really lies, then the file; the path of one that is absent is fine.
-_READ = """
-set -e
-readlink -f "$1"
-if [ -e "$1" ]; then cat "$1"; fi
-"""
-
 # Releases before 23 cannot judge a file, and their reload shows what is wrong with it instead.
 _VALIDATE = """
 said=$(dockerd --validate --config-file "$1" 2>&1) && exit
@@ -106,15 +99,6 @@ def _is_mirror(mirror: str) -> bool:
     except ValueError:
         return False
     return valid and address.scheme in {"http", "https"} and not address.path.strip("/")
-
-
-def without_mirror(settings: Mapping[str, object], mirror: str) -> dict[str, object]:
-    """Return the settings without any mirror on that one's host and every other key kept.
-
-    >>> without_mirror({"debug": True, "registry-mirrors": ["http://h:1"]}, "http://h:2")
-    {'debug': True}
-    """
-    return without_hosts(settings, {urlsplit(mirror).hostname or ""})
 
 
 def without_hosts(settings: Mapping[str, object], hosts: Collection[str]) -> dict[str, object]:
@@ -246,39 +230,6 @@ def active_mirrors(vm: Connection) -> tuple[str, ...]:
     return tuple(one.rstrip("/") for one in json.loads(done.output) or [])
 
 
-def set_mirror(vm: Connection, mirror: str) -> bool:
-    """Make the VM's running dockerd use a mirror first; return whether anything changed.
-
-    Every other key of ``daemon.json`` is kept and no container is restarted. A second call changes
-    nothing.
-
-    :raises UsageError: the mirror is not an http or https address.
-    :raises VmregError: the file is not valid, or dockerd refused the new one: then the old file is
-        back and dockerd runs as before.
-    """
-    old = _read(vm)
-    settings = parse_settings(old.text or "")
-    wanted = with_mirror(settings, mirror)
-    if wanted == settings and active_mirrors(vm) == mirrors(wanted):
-        return False
-    bring(vm, wanted, old=old)
-    return True
-
-
-def remove_mirror(vm: Connection, mirror: str) -> bool:
-    """Undo :func:`set_mirror`; return whether anything changed. A second call changes nothing.
-
-    :raises VmregError: as for :func:`set_mirror`.
-    """
-    old = _read(vm)
-    settings = parse_settings(old.text or "")
-    wanted = without_mirror(settings, mirror)
-    if wanted == settings and active_mirrors(vm) == mirrors(wanted):
-        return False
-    bring(vm, wanted, old=old)
-    return True
-
-
 def bring(vm: Connection, wanted: Mapping[str, object], *, old: File) -> None:
     """Give a running dockerd new settings by a reload; no container is restarted.
 
@@ -361,11 +312,3 @@ def complaints(vm: Connection) -> str:
     lines = vm.daemon_log(tail=500).splitlines()
     loud = [line for line in lines if "level=error" in line or "level=fatal" in line]
     return "\n".join(loud[-5:])
-
-
-def _read(vm: Connection) -> File:
-    done = vm.exec(["sh", "-c", _READ, "sh", DAEMON_JSON])
-    if done.exit_code:
-        raise VmregError(brief=f"cannot read {DAEMON_JSON} in the VM", details=done.errors.strip())
-    path, _, text = done.output.partition("\n")
-    return File(path=path, text=text)
