@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,14 +11,14 @@ import pytest
 from tests.e2e.machines import Machine, machine_of, open_site
 from vmreg.process import run
 from vmreg.vms import provision, survey
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, VmConnection
 from vmreg.vms.reconcile import provision as bring
 from vmreg.vms.restarting import LIVE_RESTORE, PROOF
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from vmreg.engine import Engine
+    from vmreg.engine import Engine, Finished
     from vmreg.vms.docker import DockerProvider
 
 MIRROR = f"http://{HOST_NAME}:1"
@@ -97,6 +98,39 @@ def test_the_next_provision_heals_what_a_killed_one_left(
     assert machine.kept() == kept
     bring(machine.vm, None)
     assert machine.settings() == before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrupted(VmConnection):
+    """Ctrl-C comes during one command, counted as above."""
+
+    last: int
+    told: list[object] = field(default_factory=list)
+
+    def exec(self, argv: Sequence[str]) -> Finished:
+        done = super().exec(argv)
+        if argv[0] != "docker":
+            self.told.append(argv)
+            if len(self.told) == self.last:
+                raise KeyboardInterrupt
+        return done
+
+
+@pytest.mark.parametrize("last", range(2, 9))
+def test_a_provision_that_is_interrupted_leaves_all_as_it_was(machine: Machine, last: int) -> None:
+    bring(machine.vm, None)
+    before, kept = machine.done(f"cat {DAEMON_JSON}"), machine.kept()
+    vm = Interrupted(provider=machine.vm.provider, name=machine.vm.name, last=last)
+
+    with pytest.raises(KeyboardInterrupt):
+        bring(vm, MIRROR)
+
+    assert machine.done(f"cat {DAEMON_JSON}") == before
+    assert machine.done("ls -A /etc/docker").split() == ["daemon.json", "key.json"]
+    assert provision.active_mirrors(machine.vm) == ()
+    assert lives_on(machine) == "false"
+    assert machine.kept() == kept
+    assert bring(machine.vm, None) == ()
 
 
 def test_a_proof_that_an_earlier_kill_left_behind_is_taken_out(machine: Machine) -> None:

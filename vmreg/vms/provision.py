@@ -6,6 +6,7 @@ All that is needed of a VM is a :class:`~vmreg.vms.provider.Connection`.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -237,20 +238,38 @@ def bring(vm: Connection, wanted: Mapping[str, object], *, old: File) -> None:
     :param old: what is there now.
     :raises VmregError: dockerd refused: then the old file is back and dockerd runs as before.
     """
-    # A reload leaves alone what is not in the file; only an empty list empties the list.
-    gone: dict[str, list[str]] = {key: [] for key in (MIRRORS, INSECURE) if key not in wanted}
-    reloaded = {**wanted, **gone}
-    write_settings(vm, reloaded, path=old.path)
+    said = with_empty_lists(wanted)
     try:
+        write_settings(vm, said, path=old.path)
         _reload(vm, mirrors(wanted))
     except BaseException:
-        replace(vm, old)
-        # When dockerd itself is what is missing, the first error says so.
-        reload(vm)
-        wait_for_dockerd(vm, timeout_s=RELOAD_TIMEOUT_S)
+        take_back(vm, old)
         raise
-    if gone:
+    if said != wanted:
         replace(vm, File(path=old.path, text=text_of(wanted)))
+
+
+def take_back(vm: Connection, old: File) -> None:
+    """Let a dockerd that was given other settings go on with its old file, as far as it can.
+
+    :raises VmregError: the file cannot be written.
+    """
+    before = parse_settings(old.text or "")
+    replace(vm, File(path=old.path, text=text_of(with_empty_lists(before))))
+    try:
+        # Whoever calls has an error of its own to tell: dockerd itself may be what is missing.
+        with suppress(VmregError):
+            _reload(vm, mirrors(before))
+    finally:
+        replace(vm, old)
+
+
+def with_empty_lists(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return what a file must say for a reload to bring exactly these settings.
+
+    A reload leaves alone what is not in the file; only an empty list empties the list.
+    """
+    return {MIRRORS: [], INSECURE: [], **settings}
 
 
 def write_settings(vm: Connection, settings: Mapping[str, object], *, path: str) -> None:

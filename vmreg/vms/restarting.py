@@ -90,6 +90,8 @@ def restart(vm: Connection, settings: Mapping[str, object], *, old: File, daemon
         now = provision.parse_settings(final.text or "")
         if lent:
             _set_live_restore(vm, now, old.path, on=now.get(LIVE_RESTORE) is True)
+        elif final is old:
+            provision.take_back(vm, old)
         replace(vm, final, File(path=MARKER, text=None))
 
 
@@ -127,7 +129,8 @@ def _set_live_restore(
 
     A reload leaves alone what is not in the file, so that turning off must be said too.
     """
-    replace(vm, File(path=path, text=provision.text_of({**settings, LIVE_RESTORE: on})))
+    said = provision.with_empty_lists({**settings, LIVE_RESTORE: on})
+    replace(vm, File(path=path, text=provision.text_of(said)))
     provision.reload(vm)
     argv = ["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]
     try:
