@@ -161,7 +161,7 @@ def test_a_dry_start_says_what_a_start_would_do_and_does_not(started: Cli, cli: 
 
 def test_another_port_for_one_start_is_seen_as_a_change(started: Cli) -> None:
     done = started("--dry", "registry.start", "--port", str(free_port()))
-    assert done.errors == (f"recreated {started.instance}-proxy: its configuration changed\n")
+    assert done.errors == f"recreate {started.instance}-proxy: its configuration changed\n"
 
 
 def test_the_status_is_a_line_per_fact_and_nothing_is_cut(started: Cli, owned: Engine) -> None:
@@ -361,6 +361,6 @@ def check_degraded(cli: Cli, fault: str, state: str) -> None:
     assert (document["state"], document["serving"]) == ("degraded", False)
     assert fault in document["fault"]
     assert document["components"][1]["state"] == state
-    assert document["pending"] == [f"recreated {cli.instance}-storage: it was {state}"]
+    assert document["pending"] == [f"recreate {cli.instance}-storage: it was {state}"]
     assert done.errors.startswith("error: the registry is degraded\n")
     assert document["fault"] in done.errors
