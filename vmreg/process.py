@@ -86,8 +86,10 @@ def attached(argv: Sequence[str]) -> int:
     :raises HostError: the program is not installed or may not be run.
     """
     running: list[subprocess.Popen[bytes]] = []
+    passed: list[int] = []
 
     def pass_on(number: int, _: FrameType | None) -> None:
+        passed.append(number)
         for process in running:
             process.send_signal(number)
 
@@ -97,7 +99,10 @@ def attached(argv: Sequence[str]) -> int:
     try:
         with _may_be_missing(argv[0]):
             running.append(subprocess.Popen(list(argv)))
-        return running[0].wait()
+        for number in tuple(passed):  # those that came while it was being started
+            running[0].send_signal(number)
+        # Docker's own command line may say 0 when a signal ended it.
+        return running[0].wait() or (128 + passed[0] if passed else 0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

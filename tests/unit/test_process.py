@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -104,3 +106,16 @@ def _wait_for_end(pid: int) -> None:
         return True if state == "Z" else None
 
     until(ended, what=f"the end of process {pid}", timeout_s=10)
+
+
+@pytest.mark.parametrize(("ending", "code"), [("exit 0", 143), ("exit 7", 7)])
+def test_a_signal_is_passed_on_and_never_taken_for_success(ending: str, code: int) -> None:
+    inner = f"trap '{ending}' TERM; echo ready; while :; do sleep 0.05; done"
+    call = f"attached(['sh', '-c', {inner!r}])"
+    script = f"import sys; from vmreg.process import attached; sys.exit({call})"
+    program = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"ready\n"
+    program.terminate()
+    assert program.wait(timeout=20) == code
+    program.stdout.close()
