@@ -182,8 +182,8 @@ def test_whenever_it_is_killed_nothing_stays(
         time.sleep(tenths / 10)
         process.send_signal(number)
         interrupted += process.wait() != 0
-        if number != signal.SIGKILL and process.returncode:
-            assert left_of(name) == [], tenths
+        if number != signal.SIGKILL and left_of(name):  # it came too late: the VM is whole
+            assert running.done("status", name, "--format", "json").output.count('"finished": true')
         again = running.vm("create", name)
         assert again.exit_code == 0 or "exists already" in again.errors, (tenths, again)
         assert running.done("exec", name, "docker", "version").exit_code == 0

@@ -7,6 +7,7 @@ name removes it.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ CPUS_LABEL = "vmreg.vm.cpus"
 MEMORY_LABEL = "vmreg.vm.memory"
 FINISHED = "/etc/vmreg-finished"
 READY_TIMEOUT_S = 60
+LATE_S = 1.0
 BUILD_TIMEOUT_S = 900
 
 
@@ -80,10 +82,9 @@ def create(
             provider.wait_ready(order.name, timeout_s=READY_TIMEOUT_S)
             finish(VmConnection(provider=provider, name=order.name))
             provider.put_file(order.name, FINISHED, b"")
-        except BaseException:
+        except BaseException as error:
             interrupts.hold()
-            if _is_ours(provider, order.name):
-                provider.destroy(order.name)
+            _undo(provider, order.name, refused=isinstance(error, VmregError))
             raise
     return made
 
@@ -110,6 +111,22 @@ def is_unfinished(provider: Provider, vm: Vm) -> bool:
     """Return whether a VM was left half made by a process that is gone."""
     maker = vm.labels.get(MAKER_LABEL, "")
     return keeper.is_gone(maker) and provider.read_file(vm.name, FINISHED) is None
+
+
+def _undo(provider: Provider, name: str, *, refused: bool) -> None:
+    """Destroy the VM if this process made it.
+
+    :param refused: whether the provider has said so. After an interruption it may still be at work
+        on a request that nobody waits for any more.
+    """
+    deadline = time.monotonic() + (0 if refused else LATE_S)
+    while True:
+        if _is_ours(provider, name):
+            provider.destroy(name)
+            return
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(0.1)
 
 
 def _is_ours(provider: Provider, name: str) -> bool:
