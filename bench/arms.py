@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bench.wire import Endpoint, Wire, WireError
-from vmreg import accesslog, images, waiting
+from vmreg import accesslog, images, serving, waiting
 from vmreg.engine import ContainerSpec, Mount, PublishedPort
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 ArmName = Literal["direct", "registry2", "vmreg"]
 HUB_URL = "https://registry-1.docker.io"
-HOST_NAME = "host.docker.internal"
 LOOPBACK = "127.0.0.1"
 REGISTRY_PORT = 5000
 CONFIG_FOLDER = "/etc/docker/registry"
@@ -184,7 +183,7 @@ def registry2(site: Site, progress: Callable[[str], None]) -> Iterator[OpenArm]:
             name="registry2",
             engine=engine,
             endpoint=endpoint,
-            mirror=f"http://{HOST_NAME}:{port}",
+            mirror=serving.mirror(port),
             sources={engine.inspect(name).addresses[site.network]: "registry2"},
             container=name,
         )
@@ -221,7 +220,7 @@ def vmreg(site: Site, progress: Callable[[str], None]) -> Iterator[OpenArm]:
             name="vmreg",
             engine=site.engine,
             endpoint=Endpoint(url=f"http://{LOOPBACK}:{port}"),
-            mirror=f"http://{HOST_NAME}:{port}",
+            mirror=serving.mirror(port),
             sources={addresses[site.network]: "egress"},
             logs=settings.state_dir / "logs",
             container=settings.proxy_name,

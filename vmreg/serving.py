@@ -1,4 +1,4 @@
-"""Proof from outside that the cache serves: a real manifest and a real blob through the edge."""
+"""Where the cache serves, and proof from outside that it does: a manifest and a blob of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from vmreg import store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+HOST_NAME = "host.docker.internal"
+
+
+def mirror(port: int) -> str:
+    """Return where VMs find the cache: what they put into their ``registry-mirrors``.
+
+    >>> mirror(5000)
+    'http://host.docker.internal:5000'
+    """
+    return f"http://{HOST_NAME}:{port}"
 
 
 def fault(address: str, port: int, *, timeout_s: float = 3) -> str:

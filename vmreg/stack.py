@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmreg import draining, images, plan, ports, serving, store, waiting
 from vmreg.errors import HostError, VmregError
+from vmreg.locking import locked
 from vmreg.ownership import refuse_strangers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from vmreg.config import Settings
@@ -147,23 +148,12 @@ class Stack:
         configured = self.settings.registry.bind
         return configured or ("127.0.0.1", self.engine.bridge_gateway())
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the state folder's lock, so that two commands never change it at once.
 
         :raises VmregError: another command holds it for too long.
         """
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - only what changes state needs it
-
-        path = self.state / "lock"
-        try:
-            with FileLock(path, timeout=LOCK_TIMEOUT_S):
-                yield
-        except Timeout as error:
-            raise VmregError(
-                brief=f"another command has held {path} for {LOCK_TIMEOUT_S} s",
-                resolution="Wait for it to end, or end it, and try again.",
-            ) from error
+        return locked(self.state / "lock", timeout_s=LOCK_TIMEOUT_S)
 
     def _action(self, part: plan.Part) -> str:
         current = self.container(part.role)

@@ -110,7 +110,7 @@ def read(stack: Stack) -> Status:
         serving=not silent,
         fault=fault,
         addresses=tuple(f"{address}:{port}" for address in bound),
-        mirror=f"http://host.docker.internal:{port}",
+        mirror=serving.mirror(port),
         components=tuple(
             _component(role, getattr(settings, f"{role}_name"), found)
             for role, found in containers.items()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmreg.errors import NotRunningError, VmregError
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, VmSpec
+from vmreg.serving import HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON, VmSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,10 @@ from bench.hub import Fault, Hub
 from tests.integration.edge import Edge
 from vmreg import accesslog, waiting
 from vmreg.config import load
+from vmreg.serving import HOST_NAME
 from vmreg.stack import Stack
 from vmreg.vms.image import ensure_vm_image, release
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, VmConnection, VmSpec
+from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,9 @@ import jsonschema
 import pytest
 
 import vmreg
-from vmreg import waiting
+from vmreg import serving, waiting
 from vmreg.config import load
 from vmreg.stack import Stack
-from vmreg.vms import cache
 from vmreg.vms.doctor import Report, examine
 from vmreg.vms.image import ensure_vm_image, release
 from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
@@ -82,7 +81,7 @@ class Patient:
         self.provider = provider
         self.name = name
         self.port = stack.settings.registry.port
-        self.mirror = cache.mirror(self.port)
+        self.mirror = serving.mirror(self.port)
         self.vm = VmConnection(provider=provider, name=name)
 
     def sh(self, script: str, *words: str) -> str:
@@ -193,7 +192,7 @@ def test_a_mirror_that_is_missing(patient: Patient) -> None:
 
 
 def test_a_mirror_at_another_port(patient: Patient) -> None:
-    bring(patient.vm, cache.mirror(patient.port + 1))
+    bring(patient.vm, serving.mirror(patient.port + 1))
     try:
         assert patient.fails() == {"mirror-port": f"vm provision {patient.name}"}
     finally:

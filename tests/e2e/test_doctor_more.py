@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.people import free_port
-from vmreg import probes, store, waiting
+from vmreg import probes, serving, store, waiting
 from vmreg.config import load
 from vmreg.stack import Stack
-from vmreg.vms import cache, provision
+from vmreg.vms import provision
 from vmreg.vms.doctor import examine
 from vmreg.vms.image import ensure_vm_image, release
 from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
@@ -67,7 +67,7 @@ def a_vm(
     stack: Stack, provider: DockerProvider, version: str, *, docker: bool = True, plain: bool = True
 ) -> Iterator[VmConnection]:
     name = f"t{uuid.uuid4().hex[:8]}"
-    mirror = cache.mirror(stack.settings.registry.port)
+    mirror = serving.mirror(stack.settings.registry.port)
     made = release(version)
     spec = VmSpec(
         name=name,
@@ -100,7 +100,7 @@ def images(vm: VmConnection) -> str:
 def test_builds_that_go_around_the_mirror(
     stack: Stack, provider: DockerProvider, version: str
 ) -> None:
-    mirror = cache.mirror(stack.settings.registry.port)
+    mirror = serving.mirror(stack.settings.registry.port)
     with a_vm(stack, provider, version, plain=False) as vm:
         report = examine(stack, provider, vm.name)
         assert failing(report) == {"builds": f"vm provision {vm.name}"}

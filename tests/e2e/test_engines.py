@@ -8,9 +8,10 @@ import pytest
 
 from tests.e2e.machines import IMAGE, WAYS, Machine, Site, machine_of, open_site
 from vmreg import accesslog
+from vmreg.serving import HOST_NAME
 from vmreg.vms import provision
 from vmreg.vms.image import RELEASES
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON
 from vmreg.vms.reconcile import provision as bring
 
 if TYPE_CHECKING:

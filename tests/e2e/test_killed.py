@@ -10,8 +10,9 @@ import pytest
 
 from tests.e2e.machines import Machine, machine_of, open_site
 from vmreg.process import run
+from vmreg.serving import HOST_NAME
 from vmreg.vms import provision, survey
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, VmConnection
+from vmreg.vms.provider import DAEMON_JSON, VmConnection
 from vmreg.vms.reconcile import provision as bring
 from vmreg.vms.restarting import LIVE_RESTORE, PROOF
 

@@ -11,8 +11,9 @@ import pytest
 from tests.e2e.machines import IMAGE, WAYS, Machine, Site, machine_of, open_site
 from vmreg.errors import VmregError
 from vmreg.images import Recipe, ensure
+from vmreg.serving import HOST_NAME
 from vmreg.vms import provision, survey
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME, VmConnection, VmSpec
+from vmreg.vms.provider import DAEMON_JSON, VmConnection, VmSpec
 from vmreg.vms.reconcile import provision as bring
 
 if TYPE_CHECKING:

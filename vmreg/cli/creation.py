@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from vmreg.cli.common import ask, command, is_dry, may_ask, say
+from vmreg.cli.common import ask, command, is_dry, may_ask, open_stack, say
 from vmreg.errors import UsageError, VmregError
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def create(  # noqa: PLR0917 - Invoke makes options of them
 
 
 def _create(project: Project, name: str, *, wanted: bool | None, asking: bool, dry: bool) -> None:
-    from vmreg.cli.common import open_stack  # noqa: PLC0415 - start-up time of --help
-    from vmreg.config.project import check_name  # noqa: PLC0415 - as above
+    from vmreg.config.project import check_name  # noqa: PLC0415 - start-up time of --help
     from vmreg.vms import creating  # noqa: PLC0415 - as above
     from vmreg.vms.docker import DockerProvider  # noqa: PLC0415 - as above
 
@@ -148,12 +147,11 @@ def apply(provider: Provider, name: str, mirror: str | None, *, home: Path) -> t
     :raises VmregError: a file in the VM is not valid, or its dockerd refused the change.
     """
     from vmreg.interrupts import unwinding  # noqa: PLC0415 - start-up time of --help
-    from vmreg.vms.creating import locked  # noqa: PLC0415 - as above
+    from vmreg.locking import locked  # noqa: PLC0415 - as above
     from vmreg.vms.provider import VmConnection  # noqa: PLC0415 - as above
     from vmreg.vms.reconcile import provision  # noqa: PLC0415 - as above
 
-    what = "the provisioning of VMs"
-    with unwinding(), locked(home / "provision.lock", what=what, timeout_s=PROVISION_TIMEOUT_S):
+    with unwinding(), locked(home / "provision.lock", timeout_s=PROVISION_TIMEOUT_S):
         return provision(VmConnection(provider=provider, name=name), mirror)
 
 
@@ -172,10 +170,11 @@ def wanted(*, registry: bool, no_registry: bool) -> bool | None:
 
 def uses_mirror(provider: Provider, vm: Vm, stack: Stack) -> bool:
     """Return whether a VM's ``daemon.json`` lists the cache; what cannot be read does not."""
-    from vmreg.vms import cache, overview  # noqa: PLC0415 - start-up time of --help
+    from vmreg import serving  # noqa: PLC0415 - start-up time of --help
+    from vmreg.vms import overview  # noqa: PLC0415 - as above
 
-    found = overview.details(provider, vm).mirrors or ()
-    return cache.mirror(stack.settings.registry.port) in found
+    found = overview.mirrors(provider, vm) or ()
+    return serving.mirror(stack.settings.registry.port) in found
 
 
 def mirror_for(
@@ -189,7 +188,8 @@ def mirror_for(
     :param may_ask: whether a person may be asked.
     :param dry: only say what would be done.
     """
-    from vmreg.vms import cache  # noqa: PLC0415 - start-up time of --help
+    from vmreg import serving  # noqa: PLC0415 - start-up time of --help
+    from vmreg.vms import cache  # noqa: PLC0415 - as above
 
     registry = stack.settings.registry
     if wanted is False or (wanted is None and not registry.enabled):
@@ -208,7 +208,7 @@ def mirror_for(
         _start(stack, dry=dry)
     elif choice is not cache.Choice.USE:
         _warn(found)
-    return cache.mirror(registry.port)
+    return serving.mirror(registry.port)
 
 
 def _start(stack: Stack, *, dry: bool) -> None:

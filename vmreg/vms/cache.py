@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from vmreg import ports, serving
 from vmreg.engine import OWNER_LABEL
 from vmreg.plan import STATE_LABEL
-from vmreg.vms.provider import HOST_NAME
 
 if TYPE_CHECKING:
     from vmreg.stack import Stack
@@ -58,7 +57,8 @@ def look(stack: Stack) -> Cache:
     port = stack.settings.registry.port
     bound = stack.bound()
     address = f"{bound[0]}:{port}"
-    for name in stack.engine.publishers(port):
+    publishers = stack.engine.publishers(port)
+    for name in publishers:
         folder = _folder(stack, name)
         if folder is None:
             continue
@@ -68,7 +68,6 @@ def look(stack: Stack) -> Cache:
         return Cache(state=State.SERVING, address=address, detail=elsewhere, folder=folder)
     for one in bound:
         if not _is_free(one, port):
-            publishers = stack.engine.publishers(port)
             who = f"the container {publishers[0]}" if publishers else ports.holder(port)
             return Cache(state=State.FOREIGN, address=f"{one}:{port}", detail=who)
     return Cache(state=State.STOPPED, address=address, detail="it is not running")
@@ -87,15 +86,6 @@ def choose(cache: Cache, *, wanted: bool | None, may_ask: bool) -> Choice:
     if wanted:
         return Choice.START
     return Choice.ASK if may_ask else Choice.LATER
-
-
-def mirror(port: int) -> str:
-    """Return what VMs put into their ``registry-mirrors``.
-
-    >>> mirror(5000)
-    'http://host.docker.internal:5000'
-    """
-    return f"http://{HOST_NAME}:{port}"
 
 
 def _folder(stack: Stack, name: str) -> str | None:

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 from vmreg import store
 from vmreg.errors import VmregError
+from vmreg.serving import HOST_NAME
 from vmreg.vms import proxies
 from vmreg.vms.addresses import host_of
 from vmreg.vms.cache import State
 from vmreg.vms.findings import Finding, fail, ok, skip
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON
 from vmreg.vms.provision import INSECURE, PLAIN_BUILDKIT
 from vmreg.vms.symptoms import Store, Way
 

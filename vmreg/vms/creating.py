@@ -8,17 +8,17 @@ name removes it.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmreg.errors import VmregError
 from vmreg.interrupts import unwinding
+from vmreg.locking import locked
 from vmreg.vms import image, keeper
 from vmreg.vms.provider import VmConnection, VmSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from vmreg.engine import Engine
@@ -103,7 +103,7 @@ def ensure_image(
     reference = image.release(order.version).recipe.reference
     if engine.image_id(reference) is not None:
         return reference
-    with locked(home / "images.lock", what="the VM image", timeout_s=BUILD_TIMEOUT_S):
+    with locked(home / "images.lock", timeout_s=BUILD_TIMEOUT_S):
         return image.ensure_vm_image(engine, order.version, progress=progress)
 
 
@@ -142,7 +142,7 @@ def _make_room(
 
     :raises VmregError: a VM of that name is there, or being made.
     """
-    with locked(home / "vms.lock", what="the VMs", timeout_s=READY_TIMEOUT_S):
+    with locked(home / "vms.lock", timeout_s=READY_TIMEOUT_S):
         found = next((vm for vm in provider.list() if vm.name == name), None)
         if found is None:
             return
@@ -179,23 +179,3 @@ def _spec(order: Order, reference: str) -> VmSpec:
             MEMORY_LABEL: str(order.memory_bytes),
         },
     )
-
-
-@contextmanager
-def locked(path: Path, *, what: str, timeout_s: float) -> Iterator[None]:
-    """Hold a file's lock, so that two commands do not change the same at once.
-
-    :param what: what is changed, for the error.
-    :raises VmregError: another command holds it for longer than that.
-    """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only what changes something needs it
-
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=timeout_s):
-            yield
-    except Timeout as error:
-        raise VmregError(
-            brief=f"another command has been busy with {what} for {timeout_s:g} s",
-            resolution=f"Wait for it to end, or end it, and try again. It holds {path}.",
-        ) from error

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from vmreg.engine import OWNER_LABEL, ContainerSpec, Mount
 from vmreg.errors import NotRunningError, VmregError
+from vmreg.serving import HOST_NAME
 from vmreg.vms import provision
 from vmreg.vms.image import ensure_vm_image
 from vmreg.vms.provider import (
     DAEMON_JSON,
     DOCKERLESS_LABEL,
-    HOST_NAME,
     NetworkCounters,
     Vm,
     VmConnection,

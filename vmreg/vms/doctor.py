@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from vmreg import store
 from vmreg.errors import VmregError
+from vmreg.serving import HOST_NAME
 from vmreg.vms import cache, checks, firewall, proof, proxies, symptoms
 from vmreg.vms.findings import Finding, Report, skip
 from vmreg.vms.firewall import Verdict
-from vmreg.vms.provider import DOCKERLESS_LABEL, HOST_NAME, VmConnection
+from vmreg.vms.provider import DOCKERLESS_LABEL, VmConnection
 from vmreg.vms.seen import Seen
 from vmreg.vms.symptoms import Reach, Way
 

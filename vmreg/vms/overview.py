@@ -69,7 +69,7 @@ def details(provider: Provider, vm: Vm) -> Details:
         summary=_summary(vm),
         instance=vm.instance,
         docker_answers=_version(provider, vm) if vm.running else None,
-        mirrors=_mirrors(provider, vm),
+        mirrors=mirrors(provider, vm),
         dockerless=DOCKERLESS_LABEL in vm.labels,
         finished=not creating.is_unfinished(provider, vm),
     )
@@ -97,7 +97,8 @@ def _version(provider: Provider, vm: Vm) -> str | None:
     return done.output.strip() if done.exit_code == 0 else None
 
 
-def _mirrors(provider: Provider, vm: Vm) -> tuple[str, ...] | None:
+def mirrors(provider: Provider, vm: Vm) -> tuple[str, ...] | None:
+    """Return what a VM's ``daemon.json`` lists, running or not; ``None`` when it cannot be read."""
     try:
         text = (provider.read_file(vm.name, DAEMON_JSON) or b"").decode()
         return provision.mirrors(provision.parse_settings(text))

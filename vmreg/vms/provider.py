@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from vmreg.engine import Finished
 
-HOST_NAME = "host.docker.internal"
 DAEMON_JSON = "/etc/docker/daemon.json"
 DOCKERLESS_LABEL = "vmreg.vm.dockerless"  # of VMs whose spec says docker=False
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from vmreg.serving import HOST_NAME
 from vmreg.vms import clients, restarting, survey
 from vmreg.vms import provision as dockerd
 from vmreg.vms.files import File, check_size, replace
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON
 from vmreg.vms.proxies import goes_around
 
 if TYPE_CHECKING:

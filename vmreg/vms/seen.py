@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmreg.vms import cache
+from vmreg import serving
 from vmreg.vms.cache import State
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Seen:
     @property
     def mirror(self) -> str:
         """The mirror that the VM should have."""
-        return cache.mirror(self.port)
+        return serving.mirror(self.port)
 
     @property
     def provisioning(self) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vmreg.errors import VmregError
+from vmreg.serving import HOST_NAME
 from vmreg.vms.files import File
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from vmreg.errors import VmregError
+from vmreg.serving import HOST_NAME
 from vmreg.vms import provision
-from vmreg.vms.provider import DAEMON_JSON, HOST_NAME
+from vmreg.vms.provider import DAEMON_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
